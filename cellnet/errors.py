@@ -1,0 +1,34 @@
+"""The errors that a user can act on.
+
+Every message states the rule, the value that broke it, the file and the remedy, on one line. The
+command line prints it and exits 1; whatever is not one of these is a fault of the program and keeps
+its traceback.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["CellnetError", "UnreadableImage"]
+
+
+class CellnetError(Exception):
+    """Something that was asked for cannot be done, and the message says why and what to do."""
+
+
+class UnreadableImage(CellnetError):
+    """A file that should be an image and cannot be used as one.
+
+    Attributes:
+        path: The file (or the name given with bytes that came from no file).
+        reason: Why, in words for people, without the path: ``"the file is empty"``.
+    """
+
+    def __init__(self, path: str | Path, reason: str):
+        super().__init__(f"cannot read the image {path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self):
+        # The default would call the class with the message alone, and fail in a process pool.
+        return type(self), (self.path, self.reason)
