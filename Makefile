@@ -1,0 +1,127 @@
+# Everything a newcomer types. `make` alone lists the targets.
+# All that is installed or written stays in this folder: .venv/ and runs/, both ignored by git.
+
+VENV := .venv
+RUNS := runs
+# The real cells, one sub-folder a class; the folder beside the checkout serves where there is one.
+DATA ?= $(wildcard ../shared/data/pbc)
+# Passed on: ARGS="-k smear" for pytest, ARGS="--epochs 2" for training, ...
+ARGS ?=
+
+PYTHON ?=
+PY := $(VENV)/bin/python
+CELLNET := $(VENV)/bin/cellnet
+PIP := $(PY) -m pip --disable-pip-version-check
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo setup setup-core test lint format bench bench-docs wheel lock clean \
+	train-dysplasianet train-model1
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@echo "usage: make TARGET"
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | \
+		while IFS='|' read -r name text; do printf '%-22s %s\n' "$$name" "$$text"; done
+
+# ---------------------------------------------------------------- set-up
+
+# The first Python that is new enough and can make environments; PYTHON=... overrules.
+$(VENV)/bin/python:
+	@set -e; for name in $(PYTHON) python3.11 python3 python3.12 python3.13 python; do \
+		if "$$name" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+			>/dev/null 2>&1; then \
+			echo "cellnet: making $(VENV) with $$("$$name" --version)"; \
+			"$$name" -m venv $(VENV); exit 0; \
+		fi; \
+	done; \
+	echo "cellnet: error: needs Python 3.11 or newer with venv (on Debian: apt-get install" \
+		"python3 python3-venv); none was found on PATH. PYTHON=/path/to/python3.11 names one." >&2; \
+	exit 1
+
+# Pinned and hashed packages first, then the checkout itself, which may fetch nothing more.
+# -qq keeps pip's warnings about the machine's own configuration out of sight, not its errors.
+$(VENV)/core.done: requirements-core.lock setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo "cellnet: installing what prediction needs (requirements-core.lock)"
+	@$(PIP) install -qq -r requirements-core.lock
+	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/all.done: requirements.lock requirements-core.lock setup.cfg pyproject.toml \
+		| $(VENV)/bin/python
+	@echo "cellnet: installing training and tests too (requirements.lock; TensorFlow is large)"
+	@$(PIP) install -qq -r requirements.lock
+	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/core.done $@
+
+setup-core: $(VENV)/core.done ## install what prediction needs into .venv
+
+setup: $(VENV)/all.done ## install everything (training, tests) into .venv
+
+lock: ## renew both lock files from setup.cfg
+	@rm -rf build/lock && mkdir -p build
+	@$(MAKE) --no-print-directory VENV=build/lock build/lock/bin/python
+	@build/lock/bin/python -m pip install -qq 'uv>=0.9,<1'
+	@for spec in ".lock --extra train --extra test --extra build" \
+			"-core.lock --extra build --constraints requirements.lock"; do \
+		set -- $$spec; out=requirements$$1; shift; \
+		build/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+			--generate-hashes --no-annotate --no-header --constraints .lock-constraints.txt \
+			--output-file build/$$out "$$@" setup.cfg || exit 1; \
+		{ echo "# Every package that setup.cfg brings, pinned, for every platform. Written by: make lock"; \
+			cat build/$$out; } > $$out && echo "wrote $$out"; \
+	done
+
+# ---------------------------------------------------------------- the main job
+
+demo: $(VENV)/core.done ## set up, then predict a drawn smear with the shipped models
+	@rm -rf $(RUNS)/demo && mkdir -p $(RUNS)
+	@echo "cellnet: drawing a smear (no photograph is shipped)"
+	@$(CELLNET) data draw --smear --cells 60 --out $(RUNS)/demo --seed 1
+	@$(CELLNET) predict-smear $(RUNS)/demo --html $(RUNS)/demo.html
+	@echo "cellnet: the report with every cell is $(RUNS)/demo.html"
+
+define train
+	@if [ -z "$(DATA)" ] || [ ! -d "$(DATA)" ]; then \
+		echo "cellnet: error: DATA must be a folder with one sub-folder of images a class," \
+			"got '$(DATA)'; for example: make $@ DATA=/path/to/cells" >&2; exit 1; fi
+	@mkdir -p $(RUNS)
+	$(CELLNET) train training/$(1).yaml --data "$(DATA)" --run $(RUNS)/$(1) \
+		$(if $(wildcard $(RUNS)/$(1)/*),--resume) $(ARGS)
+endef
+
+train-dysplasianet: $(VENV)/all.done ## train DysplasiaNet on DATA=folder; goes on where it stopped
+	$(call train,dysplasianet)
+
+train-model1: $(VENV)/all.done ## train Model 1 on DATA=folder; goes on where it stopped
+	$(call train,model1)
+
+# ---------------------------------------------------------------- for developers
+
+test: $(VENV)/all.done ## set up, then the whole suite (ARGS="-k smear" for a part)
+	@$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/all.done ## ruff: rules and formatting
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+format: $(VENV)/all.done ## let ruff mend what it can
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+bench: $(VENV)/all.done ## measure against the plain way, in one run (QUICK=1 for a short one)
+	@mkdir -p $(RUNS)/bench
+	@$(PY) tests/bench/run.py --out $(RUNS)/bench $(if $(QUICK),--quick) \
+		$(if $(DATA),--data "$(DATA)") $(ARGS)
+
+bench-docs: ## write docs/benchmarks.md from the last `make bench`
+	@$(PY) tests/bench/run.py --write-docs docs/benchmarks.md --out $(RUNS)/bench
+
+wheel: $(VENV)/all.done ## build a wheel with the shipped models into dist/
+	@rm -rf build/bdist* build/lib dist
+	@$(PIP) wheel -qq --no-deps --no-build-isolation --wheel-dir dist .
+	@ls -sh dist/*.whl
+
+clean: ## remove what was built (not .venv, not runs/)
+	@rm -rf build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
