@@ -282,7 +282,10 @@ def auc(
     if number is None:
         method = "delong"
         spread = _Z95 * math.sqrt(_delong_variance(positive, score))
-        interval = (max(0.0, value - spread), min(1.0, value + spread))
+        # With a single positive or negative there is no variance to speak of.
+        interval = (
+            (max(0.0, value - spread), min(1.0, value + spread)) if math.isfinite(spread) else None
+        )
         sizes = (float(positive.sum()), float((~positive).sum()))
     else:
         method = "bootstrap by group"
@@ -300,6 +303,6 @@ def auc(
         sizes = (
             float(len(np.unique(number[positive]))), float(len(np.unique(number[~positive])))
         )
-    if interval is None or not math.isfinite(interval[0]) or interval[1] - interval[0] < 1e-12:
+    if interval is None or interval[1] - interval[0] < 1e-12:
         method, interval = "newcombe", _newcombe(value, *sizes)
     return Estimate(value, interval, len(positive), method)

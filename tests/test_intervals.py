@@ -1,0 +1,126 @@
+"""Exact intervals against SciPy and by hand; the bootstrap against known spreads."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cellnet.intervals import (
+    bootstrap_interval,
+    bootstrap_weights,
+    clopper_pearson,
+    distinct_groups,
+    proportion,
+)
+
+
+def test_clopper_pearson_by_hand():
+    # k = 0: (1 - p)^n = 0.025, and its mirror image.
+    low, high = clopper_pearson(0, 10)
+    assert low == 0.0
+    assert high == pytest.approx(1 - 0.025 ** (1 / 10), abs=1e-12)
+    assert clopper_pearson(10, 10) == (pytest.approx(0.025 ** (1 / 10), abs=1e-12), 1.0)
+    assert clopper_pearson(0, 1) == (0.0, pytest.approx(0.975))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 30, 61, 1000, 250_000])
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.999])
+def test_clopper_pearson_equals_scipy(n, level):
+    beta = pytest.importorskip("scipy.stats").beta
+    for k in {0, 1, n // 10, n // 2, n - 1, n}:
+        low, high = clopper_pearson(k, n, level)
+        tail = (1 - level) / 2
+        assert low == pytest.approx(0.0 if k == 0 else beta.ppf(tail, k, n - k + 1), abs=1e-11)
+        assert high == pytest.approx(
+            1.0 if k == n else beta.ppf(1 - tail, k + 1, n - k), abs=1e-11
+        )
+        assert 0.0 <= low <= k / n <= high <= 1.0
+
+
+@pytest.mark.parametrize("k, n", [(0, 0), (-1, 5), (6, 5), (1, math.nan), (math.nan, 5)])
+def test_clopper_pearson_refuses(k, n):
+    with pytest.raises(ValueError, match="must"):
+        clopper_pearson(k, n)
+
+
+def test_clopper_pearson_refuses_a_level_outside():
+    with pytest.raises(ValueError, match="level"):
+        clopper_pearson(1, 5, 1.0)
+
+
+def test_distinct_groups():
+    assert distinct_groups(None, 3) is None
+    assert distinct_groups(np.array(["a", "b", "c"]), 3) is None
+    assert distinct_groups(np.array(["", "", ""]), 3) is None
+    found = distinct_groups(np.array(["a", "", "a", ""]), 4)
+    assert found[0] == found[2]
+    assert len(set(found.tolist())) == 3
+    with pytest.raises(ValueError, match="shape"):
+        distinct_groups(np.array(["a"]), 2)
+
+
+def test_proportion_of_nothing_is_undefined():
+    found = proportion(np.zeros(0, dtype=bool))
+    assert found.value is None and found.ci95 is None and found.n == 0
+    assert found.to_json() == {
+        "value": None, "ci95": None, "n": 0, "method": "clopper-pearson", "k": 0
+    }
+
+
+def test_proportion_of_independent_items_is_exact():
+    found = proportion(np.arange(20) < 3, groups=np.arange(20))
+    assert (found.k, found.n, found.value) == (3, 20, 0.15)
+    assert found.ci95 == clopper_pearson(3, 20)
+
+
+def test_proportion_by_group_is_wider():
+    groups = np.repeat(np.arange(20), 5)
+    hits = groups % 2 == 0  # each group all or nothing: twenty items in truth, not a hundred
+    alone, grouped = proportion(hits), proportion(hits, groups)
+    assert grouped.method == "korn-graubard"
+    assert grouped.value == alone.value
+    assert grouped.ci95[1] - grouped.ci95[0] > 2 * (alone.ci95[1] - alone.ci95[0])
+    low, high = clopper_pearson(9.5, 19)  # variance with m - 1 in the denominator
+    assert grouped.ci95 == pytest.approx((low, high), abs=1e-9)
+
+
+def test_proportion_by_group_without_spread_counts_groups():
+    hits, groups = np.ones(100, dtype=bool), np.repeat(np.arange(20), 5)
+    assert proportion(hits, groups).ci95 == clopper_pearson(20, 20)
+
+
+def test_bootstrap_is_stratified_and_seeded():
+    labels = np.array([0] * 5 + [1] * 3)
+    first = list(bootstrap_weights(labels, repeats=20, seed=4))
+    for weights in first:
+        assert weights[:5].sum() == 5 and weights[5:].sum() == 3
+    again = list(bootstrap_weights(labels, repeats=20, seed=4))
+    other = list(bootstrap_weights(labels, repeats=20, seed=5))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_bootstrap_keeps_groups_together():
+    labels = np.array([0, 1, 0, 1, 0, 0])
+    groups = np.array(["a", "a", "b", "b", "c", ""])
+    for weights in bootstrap_weights(labels, groups, repeats=20):
+        assert weights[0] == weights[1] and weights[2] == weights[3]
+        assert weights[:4].sum() == 4  # the two groups that hold both labels are one stratum
+
+
+def test_bootstrap_interval_of_a_mean():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=400)
+    low, high = bootstrap_interval(
+        lambda w: w @ values / w.sum(), np.zeros(400), repeats=2000, seed=1
+    )[0]
+    error = values.std(ddof=1) / math.sqrt(400)
+    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
+    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
+
+
+def test_bootstrap_interval_of_the_undefined_is_none():
+    found = bootstrap_interval(
+        lambda w: np.array([math.nan, float(w[0])]), np.zeros(4), repeats=50
+    )
+    assert found[0] is None and found[1] is not None
