@@ -1,8 +1,8 @@
 """The names of cells: eight classes, the sub-types behind them, and what a granularity label means.
 
 One place holds them so that a softmax's index, a folder's name and a column of a report cannot
-disagree. The order of `CLASSES` is the order of Model 1's outputs and must never change. Which image
-belongs to which class is the business of `adapters` and `manifest`.
+disagree. The order of `CLASSES` is the order of Model 1's outputs and must never change. Which
+image belongs to which class is the business of `adapters` and `manifest`.
 """
 
 from __future__ import annotations

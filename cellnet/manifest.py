@@ -1,9 +1,9 @@
 """The list of images that everything is trained and measured on: one row a cell, as CSV.
 
-A manifest is a folder with ``manifest.csv`` (a row for each image: where it is, what it shows, where
-it came from, on which side of the split it stands) and ``manifest.json`` (where the paths are rooted,
-how the list was made). Reading checks every row, so that later steps need not. Which rows there are
-and how they are split is the business of `prepare`, `cohort` and `draw`.
+A manifest is a folder with ``manifest.csv`` (a row for each image: where it is, what it shows,
+where it came from, on which side of the split it stands) and ``manifest.json`` (where the paths are
+rooted, how the list was made). Reading checks every row, so that later steps need not. Which rows
+there are and how they are split is the business of `prepare`, `cohort` and `draw`.
 """
 
 from __future__ import annotations
@@ -271,7 +271,9 @@ def _parse(text: str, file: Path) -> list[Row]:
     lines: list[int] = []
     try:
         header = next(reader, [])
-        missing = [column for column in ("path", "sha256", "label", "split") if column not in header]
+        missing = [
+            column for column in ("path", "sha256", "label", "split") if column not in header
+        ]
         if missing:
             raise CellnetError(
                 f"{file}, line 1: the column {missing[0]} is missing; "
