@@ -34,6 +34,8 @@ from cellnet.roc import (
 )
 
 __all__ = [
+    "CALIBRATION_BINS",
+    "REPEATS",
     "YOUDEN_RULE",
     "Choice",
     "Estimate",

@@ -1,0 +1,257 @@
+"""Fit the two operating points of a trained granularity network on a simulated cohort.
+
+The cell cut-off comes from the neutrophils of ``test-by-cell``, the smear threshold from the shares
+of dysplastic neutrophils in the smears of ``test-by-smear``, at that cut-off; neither set trained
+anything, and neither is used to judge the result (that is ``proof-of-concept``, see ``evaluate``).
+By default the smears are counted as the program will count them: over the cells that Model 1 calls
+neutrophils. The choice of the cut and the file are those of ``operating_point``.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cellnet import __version__
+from cellnet.cells import NEUTROPHIL
+from cellnet.errors import CellnetError
+from cellnet.manifest import Manifest, read_manifest
+from cellnet.operating_point import (
+    MINIMUM_NEUTROPHILS,
+    Fit,
+    OperatingPoint,
+    fit_cutoff,
+    fit_threshold,
+    write_operating_point,
+)
+from cellnet.truth import (
+    SmearCounts,
+    SmearScores,
+    answer,
+    count_smears,
+    describe_manifest,
+    granularity_of,
+    groups_of,
+    normal_and_dysplastic,
+    read_diagnoses,
+    score_smears,
+)
+
+if TYPE_CHECKING:
+    from cellnet.bundle import Bundle
+
+__all__ = ["calibrate", "load_classifier", "summary"]
+
+log = logging.getLogger(__name__)
+
+BY_CELL, BY_SMEAR = "test-by-cell", "test-by-smear"
+
+
+def calibrate(
+    model: str | Path | Bundle,
+    manifest: str | Path | Manifest,
+    out: str | Path | None = None,
+    classifier: str | Path | Bundle | None = "model1",
+    minimum_neutrophils: int = MINIMUM_NEUTROPHILS,
+    progress: bool = True,
+) -> OperatingPoint:
+    """Fit cell cut-off and smear threshold, and write them beside the weights.
+
+    Args:
+        model: a DysplasiaNet bundle: its name, its folder, or the loaded bundle.
+        manifest: a cohort as ``cellnet data simulate`` writes it: its folder, its manifest's file,
+            or the manifest itself. Needs the splits ``test-by-cell`` and ``test-by-smear``, and
+            ``truth.csv`` with the smears' diagnoses.
+        out: where to write: a folder or a ``.json`` file; None for the bundle's folder.
+        classifier: the Model 1 bundle whose neutrophils the smears are counted over, as the program
+            does when it runs. None (or ``"none"``) counts the manifest's own neutrophils instead.
+            With a classifier the fit on the manifest's neutrophils is stated beside, under
+            ``also``, and decides nothing.
+        minimum_neutrophils: smears with fewer do not take part, and will get no decision.
+        progress: show bars on standard error.
+
+    Returns:
+        The operating point, as written.
+
+    Raises:
+        CellnetError: where the bundle answers no granularity score, the cohort lacks a split, cells
+            of either kind or diagnoses, or no cut is better than guessing.
+    """
+    from cellnet.bundle import Bundle, load
+
+    bundle = (model if isinstance(model, Bundle) else load(model)).require("granularity")
+    namer = load_classifier(classifier)
+    if not isinstance(manifest, Manifest):
+        manifest = read_manifest(manifest)
+    diagnoses = read_diagnoses(manifest)
+    by_cell, by_smear = manifest.split(BY_CELL), manifest.split(BY_SMEAR)
+    data = describe_manifest(manifest)
+
+    cells = answer(bundle, manifest, [row for row in by_cell if row.granularity], progress)
+    normal, dysplastic = normal_and_dysplastic(granularity_of(cells.rows))
+    used = normal | dysplastic
+    column, groups = groups_of([row for row, use in zip(cells.rows, used, strict=True) if use])
+    cutoff, cell_fit = fit_cutoff(
+        dysplastic[used],
+        cells.outputs[used, 0].astype(np.float64),
+        groups,
+        {
+            **data,
+            "split": BY_CELL,
+            "positive": "dysplastic: two thirds or more of the granules taken out",
+            "negative": "normal: at most a fifth taken out",
+            **({} if column is None else {"grouped_by": column, "groups": len(set(groups))}),
+            "between": int(np.count_nonzero(~used)),
+            "unreadable": len(cells.unreadable),
+        },
+    )
+    smears = score_smears(bundle, namer, manifest, by_smear, progress)
+    point = fit_point(
+        cutoff, cell_fit, smears, diagnoses, minimum_neutrophils, data, bundle, namer
+    )
+    for entry in [*cells.unreadable, *smears.unreadable]:
+        log.warning("not used: %s: %s", entry["file"], entry["reason"])
+    file = write_operating_point(bundle.folder if out is None else out, point)
+    log.info("wrote %s", file)
+    return point
+
+
+def fit_point(
+    cutoff: float,
+    cell_fit: Fit,
+    smears: SmearScores,
+    diagnoses: dict[tuple[str, str], bool],
+    minimum_neutrophils: int,
+    data: dict[str, Any],
+    bundle: Bundle,
+    classifier: Bundle | None,
+) -> OperatingPoint:
+    """Fit the smear threshold at a cut-off, and put the operating point together.
+
+    Args:
+        cutoff: the fitted cell cut-off.
+        cell_fit: how it was fitted.
+        smears: the scored cells of the smears.
+        diagnoses: from :func:`cellnet.truth.read_diagnoses`.
+        minimum_neutrophils: smears with fewer take no part.
+        data: what names the manifest.
+        bundle: the granularity network, for its name and hash.
+        classifier: Model 1 or None, for its name and hash.
+
+    Raises:
+        CellnetError: where the threshold cannot be fitted.
+    """
+    known = count_smears(smears.rows, smears.score, smears.known, diagnoses, cutoff)
+    by_label = "neutrophils by the manifest's label"
+    also: dict[str, Any] = {}
+    if classifier is None or smears.called is None:
+        threshold, smear_fit = _fit_smears(
+            known, minimum_neutrophils, {**data, "split": BY_SMEAR, "neutrophils": by_label}
+        )
+    else:
+        called = count_smears(smears.rows, smears.score, smears.called, diagnoses, cutoff)
+        as_run = f"cells that {classifier.name} calls neutrophil, as the program runs"
+        threshold, smear_fit = _fit_smears(
+            called,
+            minimum_neutrophils,
+            {
+                **data,
+                "split": BY_SMEAR,
+                "neutrophils": as_run,
+                "classifier": classifier.identity(),
+            },
+        )
+        other, other_fit = _fit_smears(
+            known, minimum_neutrophils, {"split": BY_SMEAR, "neutrophils": by_label}
+        )
+        also["smear_by_known_neutrophils"] = {"threshold": other, **asdict(other_fit)}
+    return OperatingPoint(
+        cutoff=cutoff,
+        threshold=threshold,
+        minimum_neutrophils=minimum_neutrophils,
+        model=bundle.name,
+        weights_sha256=bundle.sha256,
+        cell=cell_fit,
+        smear=smear_fit,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        cellnet=__version__,
+        also=also,
+    )
+
+
+def _fit_smears(
+    counts: SmearCounts, minimum_neutrophils: int, fitted_on: dict[str, Any]
+) -> tuple[float, Fit]:
+    enough = counts.neutrophils >= minimum_neutrophils
+    left_out = [name for name, yes in zip(counts.names, enough, strict=True) if not yes]
+    if left_out:
+        log.warning(
+            "%d of %d smears have fewer than %d %ss and take no part: %s",
+            len(left_out), len(counts.names), minimum_neutrophils, NEUTROPHIL,
+            ", ".join(left_out[:5]),
+        )
+    return fit_threshold(
+        counts.mds[enough],
+        counts.fraction[enough],
+        fitted_on={
+            **fitted_on,
+            "counted_neutrophils": int(counts.neutrophils[enough].sum()),
+            "minimum_neutrophils": minimum_neutrophils,
+            "left_out_for_few_neutrophils": left_out,
+        },
+    )
+
+
+def load_classifier(classifier: str | Path | Bundle | None) -> Bundle | None:
+    """Load the Model 1 bundle that names the neutrophils of smears.
+
+    Args:
+        classifier: its name, its folder or the bundle; None or ``"none"`` for none.
+
+    Raises:
+        CellnetError: where there is no such bundle, or it names no classes.
+    """
+    from cellnet.bundle import Bundle, load
+
+    if classifier is None or classifier == "none":
+        return None
+    try:
+        bundle = classifier if isinstance(classifier, Bundle) else load(classifier)
+        return bundle.require("probabilities")
+    except CellnetError as error:
+        raise CellnetError(
+            f"the neutrophils of smears are named by a Model 1 bundle: {error}; name one with "
+            "--classifier, or count the manifest's own neutrophils with --classifier none"
+        ) from error
+
+
+def summary(point: OperatingPoint) -> str:
+    """The operating point in a few lines for people."""
+    lines = [f"operating point of {point.model} ({point.weights_sha256[:12]})"]
+    for name, cut, fit in (
+        ("cell cut-off", point.cutoff, point.cell),
+        ("smear threshold", point.threshold, point.smear),
+    ):
+        lines.append(f"  {name} {cut:.4f}: {fit.comparison if fit else 'given by hand'}")
+        if fit is None:
+            continue
+        on = fit.fitted_on
+        kinds = ("dysplastic", "normal") if "cells" in on else ("mds", "healthy")
+        told = ", ".join(f"{on[kind]} {kind}" for kind in kinds)
+        lines.append(f"    fitted on {on.get('manifest', '')} {on['split']}: {told}".rstrip())
+        if "neutrophils" in on:
+            lines.append(f"    neutrophils: {on['neutrophils']}")
+        for key, title in (("auc", "AUC"), ("sensitivity", "sensitivity"),
+                           ("specificity", "specificity")):
+            found = getattr(fit, key)
+            low, high = found["ci95"]
+            lines.append(
+                f"    {title} {found['value']:.4f} (95 % interval {low:.4f} to {high:.4f})"
+            )
+    lines.append(f"  no decision with fewer than {point.minimum_neutrophils} neutrophils")
+    return "\n".join(lines)

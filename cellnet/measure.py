@@ -1,0 +1,342 @@
+"""All that is measured of one network on one set of cells, as a dictionary of plain JSON values.
+
+`metrics` knows single measures; this module knows which of them belong together for the eight
+classes of Model 1, for DysplasiaNet's cells, and for smears. Pure functions of arrays, so they are
+tested without images and without a network. Reading the data is left to ``evaluate``, showing the
+result to ``evaluation_page``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cellnet.cells import CLASSES, OTHER
+from cellnet.metrics import (
+    CALIBRATION_BINS,
+    REPEATS,
+    area,
+    auc,
+    balanced_accuracy,
+    calibration_error,
+    confusion_matrix,
+    f1_scores,
+    one_against_all,
+    proportion,
+    reliability,
+    roc_curve,
+    spearman,
+    spearman_within,
+)
+from cellnet.operating_point import OperatingPoint
+from cellnet.smear import HOLDS
+from cellnet.truth import SmearCounts, normal_and_dysplastic
+
+__all__ = ["measure_cells", "measure_classes", "measure_smears"]
+
+CURVE_POINTS = 200
+
+
+def measure_classes(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    groups: np.ndarray | None = None,
+    among: Sequence[str] | None = None,
+    repeats: int = REPEATS,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure an eight-class network.
+
+    Three rules name a cell. ``program``, the one that the program follows and the one that the
+    top-level numbers stand for: the class whose probability is over 0.5, else "other", which is
+    never right. ``free``: the most probable of the eight. ``forced``, where ``among`` is given: the
+    most probable of those classes alone, for laboratories that name fewer.
+
+    Args:
+        truth: (n,) int, indices into `cellnet.cells.CLASSES`; n at least 1.
+        probabilities: (n, 8) float in [0, 1].
+        groups: (n,) patient, smear or source cell of each item, or None for independent cells.
+        among: the classes of the rule ``forced``, or None.
+        repeats: bootstrap samples.
+        seed: seed of the bootstrap.
+
+    Returns:
+        ``accuracy``, ``balanced_accuracy``, ``other``, ``per_class``, ``confusion``,
+        ``calibration``, ``curves`` and ``rules``. Estimates are dictionaries with ``value``,
+        ``ci95``, ``n`` and ``method``; None where the data cannot give a value.
+
+    Raises:
+        ValueError: where shapes or classes are wrong, or there is no cell.
+    """
+    truth = np.asarray(truth, dtype=np.int64)
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    size = len(CLASSES)
+    if not len(truth) or probabilities.shape != (len(truth), size):
+        raise ValueError(
+            f"probabilities must have shape (n, {size}) for n > 0 cells, got "
+            f"{probabilities.shape} for {len(truth)}"
+        )
+    best = probabilities.argmax(axis=1)
+    top = probabilities.max(axis=1)
+    called = np.where(top > HOLDS, best, size)
+    scores = f1_scores(truth, called, size, size + 1, groups, repeats, seed)
+    per_class: dict[str, Any] = {}
+    for label, name in enumerate(CLASSES):
+        shares = one_against_all(truth, called, label, groups)
+        per_class[name] = {
+            "cells": int(np.count_nonzero(truth == label)),
+            "called": int(np.count_nonzero(called == label)),
+            **{key: share.to_json() for key, share in shares.items()},
+            "f1": scores[label].to_json(),
+            "auc": auc(
+                truth == label, probabilities[:, label], False, groups, repeats, seed
+            ).to_json(),
+        }
+    right = best == truth
+    rules = {"free": _rule(truth, best, CLASSES, "the most probable of the eight", groups,
+                           repeats, seed)}
+    if among is not None:
+        kept = [label for label, name in enumerate(CLASSES) if name in among]
+        forced = np.asarray(kept)[probabilities[:, kept].argmax(axis=1)]
+        rules["forced"] = _rule(
+            truth, forced, [CLASSES[label] for label in kept],
+            "the most probable of " + ", ".join(CLASSES[label] for label in kept),
+            groups, repeats, seed,
+        )
+    return {
+        "rule": f"the class with a probability over {HOLDS}, else {OTHER}, which is never right",
+        "accuracy": proportion(called == truth, groups).to_json(),
+        "balanced_accuracy": balanced_accuracy(
+            truth, called, size, size + 1, groups, repeats, seed
+        ).to_json(),
+        "classes_with_cells": [name for name in CLASSES if per_class[name]["cells"]],
+        "other": proportion(called == size, groups).to_json(),
+        "per_class": per_class,
+        "confusion": {
+            "rows": list(CLASSES),
+            "columns": [*CLASSES, OTHER],
+            "counts": confusion_matrix(truth, called, size, size + 1).tolist(),
+        },
+        "calibration": _calibration(
+            top, right, "probability of the most probable class against how often it is right"
+        ),
+        "curves": {
+            name: _curve(truth == label, probabilities[:, label], lower=False)
+            for label, name in enumerate(CLASSES)
+        },
+        "rules": rules,
+    }
+
+
+def _rule(
+    truth: np.ndarray,
+    called: np.ndarray,
+    names: Sequence[str],
+    told: str,
+    groups: np.ndarray | None,
+    repeats: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Accuracy, sensitivity by class and confusion of another way to name cells."""
+    size = len(CLASSES)
+    columns = [CLASSES.index(name) for name in names]
+    rows = [label for label in range(size) if (truth == label).any()]
+    return {
+        "rule": told,
+        "accuracy": proportion(called == truth, groups).to_json(),
+        "balanced_accuracy": balanced_accuracy(
+            truth, called, size, None, groups, repeats, seed
+        ).to_json(),
+        "sensitivity": {
+            CLASSES[label]: one_against_all(truth, called, label, groups)["sensitivity"].to_json()
+            for label in rows
+        },
+        "confusion": {
+            "rows": [CLASSES[label] for label in rows],
+            "columns": list(names),
+            "counts": confusion_matrix(truth, called, size)[np.ix_(rows, columns)].tolist(),
+        },
+    }
+
+
+def measure_cells(
+    granularity: np.ndarray,
+    score: np.ndarray,
+    point: OperatingPoint,
+    groups: np.ndarray | None = None,
+    source_cells: np.ndarray | None = None,
+    repeats: int = REPEATS,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure a granularity network on neutrophils whose suppression is known.
+
+    Args:
+        granularity: (n,) share g of the granules taken out, in [0, 1]; n at least 1. Cells with g
+            up to 0.2 are normal, from 2/3 dysplastic; those between take part in the rank
+            correlations alone.
+        score: (n,) granularity score in [0, 1].
+        point: the operating point; its cut-off is used.
+        groups: (n,) patient, smear or source cell, or None for independent cells.
+        source_cells: (n,) photograph that each version was made from, or None.
+        repeats: bootstrap samples.
+        seed: seed of the bootstrap.
+
+    Returns:
+        Counts, ``auc``, ``accuracy``, ``balanced_accuracy``, ``sensitivity`` (of dysplastic cells),
+        ``specificity``, ``confusion``, ``calibration`` (score against share of normal cells),
+        ``rank_correlation`` with the granules left, 1 - g, over all cells and within a source cell,
+        ``untouched_against_three_quarters`` (AUC of g = 0 against g of 3/4 and more), ``curve``,
+        and ``scores``, a histogram of both kinds.
+
+    Raises:
+        ValueError: where shapes differ or there is no cell.
+    """
+    granularity = np.asarray(granularity, dtype=np.float64)
+    score = np.asarray(score, dtype=np.float64)
+    if not len(score) or granularity.shape != score.shape or score.ndim != 1:
+        raise ValueError(
+            f"granularity and score must have one shape (n,), n > 0, got {granularity.shape} and "
+            f"{score.shape}"
+        )
+    normal, dysplastic = normal_and_dysplastic(granularity)
+    used = normal | dysplastic
+    tied = None if groups is None else np.asarray(groups)[used]
+    truth, scores = dysplastic[used], score[used]
+    called = np.asarray(point.is_dysplastic(scores), dtype=bool)
+    ends = (granularity <= 1e-4) | (granularity >= 0.75 - 1e-4)
+    shares = one_against_all(truth, called, True, tied)
+    within = None
+    if source_cells is not None:
+        within = spearman_within(
+            score, 1 - granularity, source_cells, repeats=repeats, seed=seed
+        ).to_json()
+    return {
+        "rule": f"dysplastic where score <= {point.cutoff!r}",
+        "n": len(score),
+        "dysplastic": int(np.count_nonzero(dysplastic)),
+        "normal": int(np.count_nonzero(normal)),
+        "between": int(np.count_nonzero(~used)),
+        "auc": auc(truth, scores, True, tied, repeats, seed).to_json(),
+        "accuracy": proportion(called == truth, tied).to_json(),
+        "balanced_accuracy": balanced_accuracy(
+            truth.astype(np.int64), called.astype(np.int64), 2, None, tied, repeats, seed
+        ).to_json(),
+        "sensitivity": shares["sensitivity"].to_json(),
+        "specificity": shares["specificity"].to_json(),
+        "confusion": {
+            "rows": ["dysplastic", "normal"],
+            "columns": ["dysplastic", "normal"],
+            "counts": confusion_matrix(1 - truth.astype(int), 1 - called.astype(int), 2).tolist(),
+        },
+        "calibration": _calibration(scores, ~truth, "score against the share of normal cells"),
+        "rank_correlation": {
+            "of": "granularity score and granules left, 1 - g (Spearman)",
+            "all_cells": {"value": spearman(score, 1 - granularity), "n": len(score)},
+            "within_a_source_cell": within,
+        },
+        "untouched_against_three_quarters": auc(
+            granularity[ends] >= 0.5, score[ends], True,
+            None if groups is None else np.asarray(groups)[ends], repeats, seed,
+        ).to_json(),
+        "curve": _curve(truth, scores, lower=True),
+        "scores": {
+            "edges": np.linspace(0, 1, 21).round(2).tolist(),
+            "dysplastic": _histogram(scores[truth]),
+            "normal": _histogram(scores[~truth]),
+        },
+    }
+
+
+def measure_smears(counts: SmearCounts, point: OperatingPoint) -> dict[str, Any]:
+    """Measure the decision on smears whose diagnosis is known.
+
+    A smear with fewer neutrophils than the minimum is indeterminate: it is counted and listed, and
+    takes no part in sensitivity, specificity and AUC.
+
+    Args:
+        counts: neutrophils and dysplastic neutrophils of each smear, at the point's cut-off.
+        point: the operating point; its threshold and minimum are used.
+
+    Returns:
+        Counts, ``auc`` of the dysplastic share, ``accuracy``, ``balanced_accuracy``,
+        ``sensitivity`` (of MDS smears), ``specificity``, ``confusion``, ``curve`` and ``smears``, a
+        row for each.
+    """
+    decisions = [
+        point.is_suspected(int(dysplastic), int(neutrophils))
+        for dysplastic, neutrophils in zip(counts.dysplastic, counts.neutrophils, strict=True)
+    ]
+    decided = np.array([decision is not None for decision in decisions], dtype=bool)
+    truth = counts.mds[decided]
+    called = np.array([bool(decision) for decision in decisions], dtype=bool)[decided]
+    fraction = counts.fraction
+    shares = one_against_all(truth, called, True)
+    names = {True: "mds-suspected", False: "no-dysplasia", None: "indeterminate"}
+    return {
+        "rule": f"mds-suspected where dysplastic_fraction > {point.threshold!r}",
+        "n": len(counts.names),
+        "mds": int(np.count_nonzero(counts.mds)),
+        "healthy": int(np.count_nonzero(~counts.mds)),
+        "indeterminate": int(np.count_nonzero(~decided)),
+        "auc": auc(truth, fraction[decided]).to_json(),
+        "accuracy": proportion(called == truth).to_json(),
+        "balanced_accuracy": balanced_accuracy(
+            truth.astype(np.int64), called.astype(np.int64), 2
+        ).to_json(),
+        "sensitivity": shares["sensitivity"].to_json(),
+        "specificity": shares["specificity"].to_json(),
+        "confusion": {
+            "rows": ["mds", "healthy"],
+            "columns": ["mds-suspected", "no-dysplasia"],
+            "counts": confusion_matrix(1 - truth.astype(int), 1 - called.astype(int), 2).tolist(),
+        },
+        "curve": _curve(truth, fraction[decided], lower=False),
+        "smears": [
+            {
+                "smear": name,
+                "diagnosis": "mds" if mds else "healthy",
+                "neutrophils": int(neutrophils),
+                "dysplastic": int(dysplastic),
+                "dysplastic_fraction": None if np.isnan(share) else float(share),
+                "decision": names[decision],
+            }
+            for name, mds, neutrophils, dysplastic, share, decision in zip(
+                counts.names, counts.mds, counts.neutrophils, counts.dysplastic, fraction,
+                decisions, strict=True,
+            )
+        ],
+    }
+
+
+def _calibration(confidence: np.ndarray, right: np.ndarray, of: str) -> dict[str, Any]:
+    return {
+        "of": of,
+        "expected_calibration_error": calibration_error(confidence, right),
+        "bins": CALIBRATION_BINS,
+        "binning": "equal width over [0, 1]",
+        "rows": reliability(confidence, right),
+    }
+
+
+def _curve(positive: np.ndarray, score: np.ndarray, lower: bool) -> dict[str, Any] | None:
+    """A ROC curve's corners for a plot; None where one side is missing."""
+    if area(positive, score, lower) is None:
+        return None
+    curve = roc_curve(positive, score, lower)
+    alarm, found = 1.0 - curve.specificity, curve.sensitivity
+    turn = np.ones(len(alarm), dtype=bool)
+    run, rise = np.diff(curve.false_positives), np.diff(curve.true_positives)
+    turn[1:-1] = run[:-1] * rise[1:] != run[1:] * rise[:-1]
+    at = np.flatnonzero(turn)
+    if len(at) > CURVE_POINTS:
+        at = at[np.unique(np.linspace(0, len(at) - 1, CURVE_POINTS).round().astype(int))]
+    return {
+        "false_positive_rate": alarm[at].round(6).tolist(),
+        "sensitivity": found[at].round(6).tolist(),
+    }
+
+
+def _histogram(values: np.ndarray) -> list[int]:
+    return np.histogram(values, bins=20, range=(0.0, 1.0))[0].tolist()

@@ -1,0 +1,388 @@
+"""What is known of a manifest's cells and smears, set beside what the networks answer.
+
+Calibrating and evaluating both need the same three things: the truth of a row (its class, or normal
+and dysplastic by how many granules were taken out), the diagnosis of a smear (``truth.csv``), and
+the networks' outputs for the rows, with every file that could not be used listed. They stand here
+once, so that a cut is fitted and judged on the same cells. What is computed from them is left to
+``measure`` and ``operating_point``.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cellnet.cells import CLASSES, NEUTROPHIL
+from cellnet.errors import CellnetError
+from cellnet.manifest import Manifest, Row
+from cellnet.operating_point import OperatingPoint
+from cellnet.smear import HOLDS
+
+if TYPE_CHECKING:
+    from cellnet.bundle import Bundle
+
+__all__ = [
+    "DYSPLASTIC_FROM",
+    "NORMAL_UP_TO",
+    "Answers",
+    "SmearCounts",
+    "answer",
+    "count_smears",
+    "describe_manifest",
+    "granularity_of",
+    "groups_of",
+    "is_called_neutrophil",
+    "read_diagnoses",
+    "score_smears",
+]
+
+NORMAL_UP_TO = 0.2
+DYSPLASTIC_FROM = 2 / 3
+"""A neutrophil is normal with at most a fifth of its granules taken out, and dysplastic with two
+thirds or more (Goasguen et al. 2014); in between it is neither, and trains and tests nothing."""
+
+_ROUNDING = 1e-4  # manifests write g with four decimals
+
+DIAGNOSES = ("mds", "healthy")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a network answered for rows of a manifest.
+
+    Attributes:
+        rows: the n rows whose image could be used, in the manifest's order.
+        outputs: (n, 8) probabilities or (n, 1) granularity scores, float32.
+        unreadable: ``{"file", "reason"}`` of every other row.
+    """
+
+    rows: list[Row]
+    outputs: np.ndarray
+    unreadable: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class SmearScores:
+    """Cells of smears with what both networks say of them.
+
+    Attributes:
+        rows: the n rows whose image could be used.
+        score: (n,) float64 granularity score; NaN where the cell was not scored.
+        known: (n,) bool, a neutrophil by the manifest's label.
+        called: (n,) bool, a neutrophil as the program would see it; None without a classifier.
+        unreadable: ``{"file", "reason"}`` of every other row.
+    """
+
+    rows: list[Row]
+    score: np.ndarray
+    known: np.ndarray
+    called: np.ndarray | None
+    unreadable: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class SmearCounts:
+    """Neutrophils and dysplastic neutrophils of each smear.
+
+    Attributes:
+        names: m smears.
+        mds: (m,) bool, the diagnosis.
+        neutrophils: (m,) int.
+        dysplastic: (m,) int.
+    """
+
+    names: list[str]
+    mds: np.ndarray
+    neutrophils: np.ndarray
+    dysplastic: np.ndarray
+
+    @property
+    def fraction(self) -> np.ndarray:
+        """(m,) float64 dysplastic share of the neutrophils; NaN without neutrophils."""
+        share = np.full(len(self.names), np.nan)
+        some = self.neutrophils > 0
+        share[some] = self.dysplastic[some] / self.neutrophils[some]
+        return share
+
+
+def granularity_of(rows: Sequence[Row]) -> np.ndarray:
+    """Share of granules taken out of each row's cell.
+
+    Returns:
+        (n,) float64 in [0, 1]; NaN for a cell that is no neutrophil or has no known share.
+    """
+    return np.array(
+        [
+            float(row.granularity) if row.label == NEUTROPHIL and row.granularity else np.nan
+            for row in rows
+        ],
+        dtype=np.float64,
+    )
+
+
+def normal_and_dysplastic(granularity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which cells are known as normal, and which as dysplastic; (n,) bool each."""
+    with np.errstate(invalid="ignore"):
+        return (
+            granularity <= NORMAL_UP_TO + _ROUNDING,
+            granularity >= DYSPLASTIC_FROM - _ROUNDING,
+        )
+
+
+def groups_of(rows: Sequence[Row], by: str = "auto") -> tuple[str | None, np.ndarray | None]:
+    """What ties cells together, so that they are not taken as independent.
+
+    Args:
+        rows: n rows.
+        by: ``patient``, ``smear``, ``source_cell``, ``none``, or ``auto``: the first of these three
+            that every row has.
+
+    Returns:
+        The column's name and (n,) names, or None twice where nothing ties cells together.
+
+    Raises:
+        CellnetError: where the column is unknown, or no row has it.
+    """
+    columns = ("patient", "smear", "source_cell")
+    if by == "none":
+        return None, None
+    if by == "auto":
+        for column in columns:
+            names = np.array([getattr(row, column) for row in rows])
+            if len(names) and (names != "").all():
+                return column, names
+        return None, None
+    if by not in columns:
+        raise CellnetError(f"cells are grouped by {', '.join(columns)}, none or auto, not by {by}")
+    names = np.array([getattr(row, by) for row in rows])
+    if not (names != "").any():
+        raise CellnetError(f"cells cannot be grouped by {by}: no row of the manifest names one")
+    return by, names
+
+
+def read_diagnoses(manifest: Manifest) -> dict[tuple[str, str], bool]:
+    """Diagnosis of each smear, from ``truth.csv`` beside the manifest.
+
+    Returns:
+        By (set, smear): True for MDS, False for healthy.
+
+    Raises:
+        CellnetError: where the file is missing, lacks a column, or names another diagnosis.
+    """
+    folder = manifest.file.parent if manifest.file else manifest.root
+    file = folder / "truth.csv"
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            lines = list(csv.DictReader(stream))
+    except FileNotFoundError:
+        raise CellnetError(
+            f"the diagnoses of the smears are missing: there is no {file}; "
+            "`cellnet data simulate` writes one beside its manifest"
+        ) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CellnetError(f"cannot read {file}: {error}") from error
+    found = {}
+    for number, line in enumerate(lines, start=2):
+        for column in ("set", "smear", "diagnosis"):
+            if not line.get(column):
+                raise CellnetError(f"{file}, line {number}: no {column} is given")
+        if line["diagnosis"] not in DIAGNOSES:
+            raise CellnetError(
+                f"{file}, line {number}: the diagnosis must be {' or '.join(DIAGNOSES)}, "
+                f"got '{line['diagnosis']}'"
+            )
+        found[line["set"], line["smear"]] = line["diagnosis"] == "mds"
+    return found
+
+
+def describe_manifest(manifest: Manifest) -> dict[str, Any]:
+    """Name a manifest so that it can be told again: its folder's name, its hash, how it was made.
+
+    No absolute path is given away: the description goes into files that are shipped.
+    """
+    file = manifest.file or manifest.root / "manifest.csv"
+    described: dict[str, Any] = {"manifest": f"{file.resolve().parent.name}/{file.name}"}
+    if file.is_file():
+        described["manifest_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    for key in ("adapter", "seed", "simulated", "repeats"):
+        if manifest.about.get(key) is not None:
+            described[key] = manifest.about[key]
+    described["sources"] = sorted({row.source for row in manifest.rows if row.source})
+    return described
+
+
+def answer(
+    bundle: Bundle, manifest: Manifest, rows: Sequence[Row], progress: bool = True
+) -> Answers:
+    """Run a network on rows of a manifest.
+
+    Args:
+        bundle: the network.
+        manifest: where the rows' images are.
+        rows: which ones.
+        progress: show a bar on standard error.
+
+    Returns:
+        The outputs, and what could not be used: unreadable images, and files that are not those
+        that the manifest lists (another sha256).
+
+    Raises:
+        CellnetError: where no image could be used.
+    """
+    from cellnet.predict import score_files
+
+    by_path: dict[str, Row] = {}
+    unreadable: dict[str, str] = {}
+    for row in rows:
+        path = manifest.path_of(row)
+        wrong = _changed(path, row)
+        if wrong:
+            unreadable[row.path] = wrong
+        else:
+            by_path[str(path)] = row
+    scored, refused = score_files(bundle, [Path(path) for path in by_path], progress=progress)
+    outputs = {by_path[str(path)].path: output for path, output in scored}
+    for entry in refused:
+        path, reason = _refusal(entry)
+        unreadable[by_path[str(path)].path] = reason
+    lost = [row.path for row in rows if row.path not in outputs and row.path not in unreadable]
+    if lost:
+        raise RuntimeError(f"{len(lost)} images were neither scored nor refused, as {lost[0]}")
+    kept = [row for row in rows if row.path in outputs]
+    if not kept:
+        first = next(iter(unreadable.items()), ("", "no row was given"))
+        raise CellnetError(
+            f"none of the {len(rows)} images of {manifest.file or manifest.root} could be used, "
+            f"the first is {first[0]}: {first[1]}"
+        )
+    return Answers(
+        kept,
+        np.stack([np.asarray(outputs[row.path], dtype=np.float32).reshape(-1) for row in kept]),
+        [
+            {"file": row.path, "reason": unreadable[row.path]}
+            for row in rows
+            if row.path in unreadable
+        ],
+    )
+
+
+def _changed(path: Path, row: Row) -> str:
+    """Why a file is not the one that the manifest lists, or nothing."""
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return str(error.strerror or error)
+    return "" if found == row.sha256 else "its sha256 is not that of the manifest"
+
+
+def _refusal(entry: Any) -> tuple[str, str]:
+    """Path and reason of a refused file, given as a dictionary or as an UnreadableImage."""
+    if isinstance(entry, dict):
+        return str(entry["file"]), str(entry["reason"])
+    return str(entry.path), str(entry.reason)
+
+
+def is_called_neutrophil(probabilities: np.ndarray) -> np.ndarray:
+    """Which cells Model 1 calls neutrophils: a probability over 0.5 (thesis, section 6.4).
+
+    Args:
+        probabilities: (n, 8) float.
+
+    Returns:
+        (n,) bool.
+    """
+    return np.asarray(probabilities, dtype=np.float64)[:, CLASSES.index(NEUTROPHIL)] > HOLDS
+
+
+def score_smears(
+    bundle: Bundle,
+    classifier: Bundle | None,
+    manifest: Manifest,
+    rows: Sequence[Row],
+    progress: bool = True,
+) -> SmearScores:
+    """Score the neutrophils of smears: those of the manifest, and those that Model 1 calls so.
+
+    Args:
+        bundle: DysplasiaNet.
+        classifier: Model 1, or None to take the manifest's neutrophils alone.
+        manifest: where the rows' images are.
+        rows: all cells of the smears.
+        progress: show a bar on standard error.
+
+    Returns:
+        All cells that could be used, with scores for the neutrophils of either kind.
+
+    Raises:
+        CellnetError: where no image could be used.
+    """
+    unreadable: list[dict[str, str]] = []
+    called_paths: set[str] = set()
+    if classifier is not None:
+        classes = answer(classifier, manifest, rows, progress)
+        called = is_called_neutrophil(classes.outputs)
+        called_paths = {row.path for row, yes in zip(classes.rows, called, strict=True) if yes}
+        rows, unreadable = classes.rows, classes.unreadable
+    wanted = [row for row in rows if row.label == NEUTROPHIL or row.path in called_paths]
+    scored = answer(bundle, manifest, wanted, progress)
+    scores = {
+        row.path: float(value) for row, value in zip(scored.rows, scored.outputs[:, 0], strict=True)
+    }
+    refused = {entry["file"] for entry in scored.unreadable}
+    kept = [row for row in rows if row.path not in refused]
+    return SmearScores(
+        rows=kept,
+        score=np.array([scores.get(row.path, np.nan) for row in kept]),
+        known=np.array([row.label == NEUTROPHIL for row in kept]),
+        called=(
+            None if classifier is None else np.array([row.path in called_paths for row in kept])
+        ),
+        unreadable=[*unreadable, *scored.unreadable],
+    )
+
+
+def count_smears(
+    rows: Sequence[Row],
+    score: np.ndarray,
+    neutrophil: np.ndarray,
+    diagnoses: dict[tuple[str, str], bool],
+    cutoff: float,
+) -> SmearCounts:
+    """Count neutrophils and dysplastic neutrophils of each smear.
+
+    Args:
+        rows: n cells of smears.
+        score: (n,) granularity scores; finite for every neutrophil.
+        neutrophil: (n,) bool, the cells to count.
+        diagnoses: from :func:`read_diagnoses`.
+        cutoff: a neutrophil is dysplastic where its score is at or below it.
+
+    Returns:
+        The counts, smears in the order of their first cell; a smear without neutrophils too.
+
+    Raises:
+        CellnetError: where a cell belongs to no smear, or a smear has no diagnosis.
+    """
+    dysplastic = np.asarray(OperatingPoint(cutoff, 0.0).is_dysplastic(score)) & neutrophil
+    numbers: dict[tuple[str, str], int] = {}
+    for row in rows:
+        if not row.smear:
+            raise CellnetError(f"the cell {row.path} of split '{row.split}' belongs to no smear")
+        if (row.split, row.smear) not in diagnoses:
+            raise CellnetError(
+                f"the smear {row.smear} of split '{row.split}' has no diagnosis in truth.csv"
+            )
+        numbers.setdefault((row.split, row.smear), len(numbers))
+    at = np.array([numbers[row.split, row.smear] for row in rows], dtype=np.int64)
+    return SmearCounts(
+        names=[smear for _, smear in numbers],
+        mds=np.array([diagnoses[key] for key in numbers], dtype=bool),
+        neutrophils=np.bincount(at[neutrophil], minlength=len(numbers)),
+        dysplastic=np.bincount(at[dysplastic], minlength=len(numbers)),
+    )
