@@ -232,20 +232,24 @@ class Listing:
     Attributes:
         folder: The folder that was given.
         files: The images by name, sorted by the path below the folder. Not opened yet.
-        passed_over: What was left out, in the same order; a folder that was not entered is one.
-        reasons: How many were left out for which reason.
+        passed_over: What was left out and why, in the same order; a folder that was not entered is
+            one.
         unreadable: Folders that could not be listed; what they hold is unknown.
     """
 
     folder: Path
     files: list[Path] = field(default_factory=list)
-    passed_over: list[Path] = field(default_factory=list)
-    reasons: Counter[str] = field(default_factory=Counter)
+    passed_over: list[tuple[Path, str]] = field(default_factory=list)
     unreadable: list[UnreadableImage] = field(default_factory=list)
 
     def relative(self, file: Path) -> str:
         """Give a file's path below the folder, with ``/`` between folders."""
         return file.relative_to(self.folder).as_posix()
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many were left out for which reason."""
+        return dict(Counter(reason for _, reason in self.passed_over))
 
     def warnings(self) -> list[str]:
         """Say for people what was left out: one line a kind, none where nothing was."""
@@ -281,7 +285,7 @@ def find_images(folder: str | Path) -> Listing:
         try:
             status = os.stat(here)
             if (status.st_dev, status.st_ino) in seen:
-                _pass_over(listing, here, "links to a folder that was walked already")
+                listing.passed_over.append((here, "links to a folder that was walked already"))
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(here) as entries:
@@ -294,18 +298,13 @@ def find_images(folder: str | Path) -> Listing:
         for entry in found:
             path = here / entry.name
             if entry.name.startswith("."):
-                _pass_over(listing, path, "hidden")
+                listing.passed_over.append((path, "hidden"))
             elif entry.is_dir():
                 (linked if entry.is_symlink() else waiting).append(path)
             elif path.suffix.lower() in EXTENSIONS:
                 listing.files.append(path)
             else:
-                _pass_over(listing, path, "not named like an image")
+                listing.passed_over.append((path, "not named like an image"))
     listing.files.sort(key=listing.relative)
-    listing.passed_over.sort(key=listing.relative)
+    listing.passed_over.sort(key=lambda it: listing.relative(it[0]))
     return listing
-
-
-def _pass_over(listing: Listing, path: Path, reason: str) -> None:
-    listing.passed_over.append(path)
-    listing.reasons[reason] += 1

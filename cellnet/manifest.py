@@ -34,6 +34,7 @@ __all__ = [
     "counts",
     "read_manifest",
     "write_manifest",
+    "write_text",
 ]
 
 SPLITS = ("train", "validation", "test")
@@ -216,8 +217,8 @@ def write_manifest(
         **(about or {}),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / "manifest.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-    _replace(target, text.getvalue())
+    write_text(folder / "manifest.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    write_text(target, text.getvalue())
     return target
 
 
@@ -340,7 +341,8 @@ def _fault(row: Row) -> str:
     return ""
 
 
-def _replace(file: Path, text: str) -> None:
+def write_text(file: Path, text: str) -> None:
+    """Write a text file so that it is replaced only when the new one is complete."""
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         partial.write_text(text, encoding="utf-8", newline="")

@@ -1,0 +1,199 @@
+"""A data set's folder in, labelled images out: an adapter knows how the folder is laid out.
+
+An adapter says which file shows which class, and the sub-type, patient and smear where the data set
+knows them. It opens no image: what is unreadable, doubled or on which side of the split is for
+`prepare`. One function and one line in `ADAPTERS` add a data set.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from cellnet.cells import CLASSES, subtype_of
+from cellnet.errors import CellnetError
+from cellnet.images import Listing, find_images
+
+__all__ = ["ADAPTERS", "METADATA", "Candidate", "Dropped", "Found", "adapt"]
+
+METADATA = "metadata.csv"
+"""What the optional table of the ``folder`` adapter is called."""
+
+_KNOWN = ("patient", "smear", "source_cell", "subtype")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A labelled image, not opened yet; the fields are those of `cellnet.manifest.Row`."""
+
+    path: str
+    label: str
+    subtype: str = ""
+    source: str = ""
+    licence: str = ""
+    patient: str = ""
+    smear: str = ""
+    source_cell: str = ""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A file that the manifest leaves out: its path below the source, and why."""
+
+    path: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass
+class Found:
+    """What an adapter found: candidates and left-out files, both in the order of their paths."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+
+
+def adapt(name: str, source: str | Path) -> Found:
+    """List a data set with the adapter of that name.
+
+    Raises:
+        CellnetError: When there is no such adapter, or the source is not laid out as it expects.
+    """
+    if name not in ADAPTERS:
+        raise CellnetError(
+            f"there is no adapter '{name}'; valid adapters are: {', '.join(ADAPTERS)}"
+        )
+    return ADAPTERS[name](Path(source))
+
+
+def pbc(source: Path) -> Found:
+    """Read the peripheral blood cells of Acevedo et al. (2020): one folder a class.
+
+    The beginning of a file's name carries the sub-type of neutrophils and immature granulocytes.
+    The data set knows neither patients nor smears.
+    """
+    found = Found()
+    for path, label in _in_class_folders(source, found):
+        found.candidates.append(
+            Candidate(
+                path,
+                label,
+                subtype_of(path),
+                source="Acevedo et al. 2020, doi 10.17632/snkd93bnjr.1",
+                licence="CC BY 4.0",
+            )
+        )
+    return found
+
+
+def folder(source: Path) -> Found:
+    """Read one's own images: one folder a class, named as in `cellnet.cells.CLASSES`.
+
+    Sub-folders of a class folder are walked. A ``metadata.csv`` in the source may tell more about
+    the images: a column ``path`` (below the source, as ``neutrophil/a.jpg``) and any of
+    ``patient``, ``smear``, ``source_cell`` and ``subtype``; images that it does not name have none.
+    """
+    metadata = _read_metadata(source / METADATA)
+    found = Found()
+    for path, label in _in_class_folders(source, found):
+        found.candidates.append(
+            Candidate(path, label, source=source.resolve().name, **metadata.pop(path, {}))
+        )
+    known = {dropped.path for dropped in found.dropped}
+    missing = [path for path in metadata if path not in known]
+    if missing:
+        raise CellnetError(
+            f"{source / METADATA} names {len(missing)} files that are no images in {source}, "
+            f"the first is '{missing[0]}'; paths start below the source, as neutrophil/a.jpg"
+        )
+    return found
+
+
+ADAPTERS: dict[str, Callable[[Path], Found]] = {"pbc": pbc, "folder": folder}
+"""The adapters by name."""
+
+
+def _in_class_folders(source: Path, found: Found) -> list[tuple[str, str]]:
+    """List ``(path, label)`` of the images in class folders; ``found.dropped`` gets the rest."""
+    listing = find_images(source)
+    _note_passed_over(listing, found)
+    pairs = []
+    for file in listing.files:
+        path = listing.relative(file)
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            shown = path.encode("utf-8", "backslashreplace").decode()
+            found.dropped.append(Dropped(shown, "unreadable", "the name is not valid UTF-8"))
+            continue
+        first, *rest = PurePosixPath(path).parts
+        if not rest:
+            found.dropped.append(Dropped(path, "no class folder", "it stands beside the folders"))
+            continue
+        pairs.append((path, _class_of(first, source)))
+    if not pairs:
+        raise CellnetError(
+            f"there is no image in a class folder of {source}; "
+            f"it must have folders named: {', '.join(CLASSES)}"
+        )
+    return pairs
+
+
+def _class_of(name: str, source: Path) -> str:
+    label = name.lower()
+    if label in CLASSES:
+        return label
+    near = difflib.get_close_matches(label, CLASSES, 1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    raise CellnetError(
+        f"the folder '{name}' in {source} is named after no class; {hint}rename it to one of: "
+        f"{', '.join(CLASSES)} (ig is an immature granulocyte), or move it elsewhere"
+    )
+
+
+def _note_passed_over(listing: Listing, found: Found) -> None:
+    for path, reason in listing.passed_over:
+        relative = listing.relative(path)
+        if relative != METADATA:
+            shown = relative.encode("utf-8", "backslashreplace").decode()
+            found.dropped.append(Dropped(shown, reason))
+    for folder in listing.unreadable:
+        found.dropped.append(
+            Dropped(listing.relative(Path(folder.path)), "unreadable folder", folder.reason)
+        )
+
+
+def _read_metadata(file: Path) -> dict[str, dict[str, str]]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise CellnetError(f"cannot read {file}: {error}; it must be CSV in UTF-8") from None
+    reader = csv.DictReader(text.splitlines(), strict=True)
+    columns = [name.strip() for name in reader.fieldnames or []]
+    unknown = [name for name in columns if name not in ("path", *_KNOWN)]
+    if "path" not in columns or unknown or len(set(columns)) != len(columns):
+        raise CellnetError(
+            f"{file}, line 1: the columns are '{', '.join(columns)}'; "
+            f"there must be 'path' and may be {', '.join(_KNOWN)}, each once"
+        )
+    reader.fieldnames = columns
+    table: dict[str, dict[str, str]] = {}
+    try:
+        for row in reader:
+            path = (row.pop("path") or "").strip().replace("\\", "/").removeprefix("./")
+            if None in row or not path or path in table:
+                what = "too many values" if None in row else f"'{path}' is empty or doubled"
+                raise CellnetError(f"{file}, line {reader.line_num}: {what}")
+            known = {name: (value or "").strip() for name, value in row.items()}
+            if known.get("patient") and known.get("smear"):
+                # Laboratories number the smears of each patient from 1.
+                known["smear"] = f"{known['patient']}/{known['smear']}"
+            table[path] = known
+    except csv.Error as error:
+        raise CellnetError(f"{file}, line {reader.line_num}: no valid CSV: {error}") from None
+    return table

@@ -1,0 +1,221 @@
+"""A data set in, a manifest out: everything readable once, labelled once, on one side of a split.
+
+Unreadable files, copies, near copies and images under two labels are left out, each listed with its
+reason in ``dropped.csv``: nothing goes in silence. How a source is laid out is known to `adapters`,
+what a copy is to `duplicates`, and who stands on which side to `splits`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cellnet.adapters import Candidate, Dropped, adapt
+from cellnet.duplicates import (
+    HASH_DISTANCE,
+    THUMBNAIL_DIFFERENCE,
+    Fingerprint,
+    connected,
+    fingerprint,
+    near_copies,
+)
+from cellnet.errors import CellnetError, UnreadableImage
+from cellnet.images import decode_image, read_bytes
+from cellnet.manifest import (
+    Manifest,
+    Row,
+    check_disjoint,
+    counts,
+    read_manifest,
+    write_manifest,
+    write_text,
+)
+from cellnet.splits import assign_splits, check_fractions
+
+__all__ = ["FRACTIONS", "TRAIN_CAP", "Prepared", "prepare"]
+
+FRACTIONS = (0.80, 0.08, 0.12)
+"""Shares of train, validation and test."""
+
+TRAIN_CAP = 1600
+"""At most so many cells of a class train. The surplus of an abundant class makes the test larger:
+simulated smears need many neutrophils that trained nothing."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` made: the manifest that it wrote, and the files that it left out."""
+
+    manifest: Manifest
+    dropped: list[Dropped]
+
+    def summary(self) -> str:
+        """Say for people what came of the files, in a few lines."""
+        table = counts(self.manifest.rows)
+        lines = [f"{len(self.manifest.rows)} images in {self.manifest.file}"]
+        for split, found in table.items():
+            detail = ", ".join(f"{label} {number}" for label, number in found.items())
+            lines.append(f"  {split}: {sum(found.values())} ({detail})")
+        if self.dropped:
+            reasons = Counter(it.reason for it in self.dropped)
+            detail = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
+            lines.append(f"{len(self.dropped)} left out, see dropped.csv: {detail}")
+        return "\n".join(lines)
+
+
+def prepare(
+    source: str | Path,
+    adapter: str,
+    out: str | Path,
+    seed: int = 0,
+    fractions: Sequence[float] = FRACTIONS,
+    train_cap: int | None = TRAIN_CAP,
+    workers: int | None = None,
+) -> Prepared:
+    """List, check and divide a data set, and write ``manifest.csv``, ``.json`` and ``dropped.csv``.
+
+    The same source, adapter and seed give the same bytes. The source is only read.
+
+    Args:
+        source: The data set's folder.
+        adapter: A name in `cellnet.adapters.ADAPTERS`.
+        out: The manifest's folder; made when it is not there.
+        seed: Of the division into train, validation and test.
+        fractions: Their shares.
+        train_cap: At most so many images of a class train, the surplus goes to test; None for no
+            limit. Patients are never divided to keep it.
+        workers: Threads that read images; as many as there are processors when None.
+
+    Returns:
+        The manifest, as read back, and what was left out.
+
+    Raises:
+        CellnetError: When the source does not fit the adapter, the shares are wrong, nothing is
+            left, or ``out`` cannot be written.
+    """
+    check_fractions(fractions)
+    if train_cap is not None and train_cap < 1:
+        raise CellnetError(f"the training cap must be at least 1; got {train_cap}")
+    source = Path(source)
+    found = adapt(adapter, source)
+    dropped = list(found.dropped)
+    candidates, prints = _scan(source, found.candidates, dropped, workers)
+    kept = _leave_out_copies(candidates, prints, dropped)
+    kept = _leave_out_near_copies(candidates, prints, kept, dropped)
+    if not kept:
+        raise CellnetError(
+            f"no image of {source} is left of {len(found.candidates)}: the first was left out "
+            f"because it is {dropped[0].reason} ({dropped[0].detail})"
+        )
+    rows = [Row(sha256=prints[i].sha256, **asdict(candidates[i])) for i in kept]
+    sides = assign_splits(rows, seed, fractions, train_cap)
+    rows = [Row(**{**asdict(row), "split": side}) for row, side in zip(rows, sides, strict=True)]
+    check_disjoint(rows)
+    dropped.sort(key=lambda it: it.path)
+    about = {
+        "adapter": adapter,
+        "seed": seed,
+        "fractions": list(fractions),
+        "train_cap": train_cap,
+        "dropped": dict(sorted(Counter(it.reason for it in dropped).items())),
+        "near_copy": {
+            "hash_distance": HASH_DISTANCE,
+            "thumbnail_difference": THUMBNAIL_DIFFERENCE,
+        },
+    }
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        write_text(Path(out) / "dropped.csv", _dropped_csv(dropped))
+        file = write_manifest(out, rows, source.resolve(), about)
+    except OSError as error:
+        raise CellnetError(f"cannot write the manifest to {out}: {error.strerror}") from None
+    return Prepared(read_manifest(file), dropped)
+
+
+def _scan(
+    source: Path, candidates: list[Candidate], dropped: list[Dropped], workers: int | None
+) -> tuple[list[Candidate], list[Fingerprint]]:
+    """Take the fingerprint of every readable candidate; the rest is dropped."""
+
+    def look(candidate: Candidate) -> Fingerprint | UnreadableImage:
+        path = source / candidate.path
+        try:
+            data = read_bytes(path)
+            return fingerprint(data, decode_image(data, path))
+        except UnreadableImage as error:
+            return error
+
+    readable, prints = [], []
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        results = pool.map(look, candidates)
+        bar = tqdm(results, "reading", len(candidates), unit="image", disable=None)
+        for candidate, result in zip(candidates, bar, strict=True):
+            if isinstance(result, UnreadableImage):
+                dropped.append(Dropped(candidate.path, "unreadable", result.reason))
+            else:
+                readable.append(candidate)
+                prints.append(result)
+    return readable, prints
+
+
+def _leave_out_copies(
+    candidates: list[Candidate], prints: list[Fingerprint], dropped: list[Dropped]
+) -> list[int]:
+    """Keep one of each set of images with the same pixels, none where their labels differ."""
+    same: dict[bytes, list[int]] = {}
+    for index, it in enumerate(prints):
+        same.setdefault(it.pixels, []).append(index)
+    return _keep_first(candidates, list(same.values()), "exact copy", "two labels", dropped)
+
+
+def _leave_out_near_copies(
+    candidates: list[Candidate],
+    prints: list[Fingerprint],
+    kept: list[int],
+    dropped: list[Dropped],
+) -> list[int]:
+    pairs = near_copies([prints[index] for index in kept])
+    groups = connected(len(kept), [(i, j) for i, j, _ in pairs])
+    groups = [[kept[place] for place in group] for group in groups]
+    return _keep_first(candidates, groups, "near copy", "near copy with two labels", dropped)
+
+
+def _keep_first(
+    candidates: list[Candidate],
+    groups: list[list[int]],
+    copy: str,
+    two_labels: str,
+    dropped: list[Dropped],
+) -> list[int]:
+    kept = []
+    for group in groups:
+        first, *others = group
+        if len({candidates[index].label for index in group}) == 1:
+            kept.append(first)
+            for index in others:
+                dropped.append(
+                    Dropped(candidates[index].path, copy, f"of {candidates[first].path}")
+                )
+            continue
+        for index in group:
+            one = candidates[index]
+            other = next(candidates[i] for i in group if candidates[i].label != one.label)
+            detail = f"{one.label} here, {other.label} as {other.path}"
+            dropped.append(Dropped(one.path, two_labels, detail))
+    return sorted(kept)
+
+
+def _dropped_csv(dropped: list[Dropped]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "reason", "detail"])
+    writer.writerows([it.path, it.reason, it.detail] for it in dropped)
+    return text.getvalue()
