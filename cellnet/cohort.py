@@ -137,7 +137,8 @@ def _about(manifest: Manifest, plan: Plan, seed: int, sets: dict[str, list[Sourc
             "meaning": "share g of the cytoplasm's granular residue that was taken out",
             "normal": NORMAL_G,
             "dysplastic": DYSPLASTIC_G,
-            "operator": "masked Gaussian base + (1 - g) * residue, cellnet.granularity.suppress",
+            "operator": "masked Gaussian base + (1 - g) * residue (cellnet.granularity.suppress), "
+                        "sigma 0.75 to 1.5 times its default, pallor 0 to 1",
         },
         "simulated": "hypogranulation, smears and diagnoses are simulated from normal cells; the "
                      "proportions beside 3,000 training images a class are this project's choice",
@@ -249,7 +250,8 @@ def _make(task: tuple[Source, Path, Path, int]) -> list[str]:
     for version in source.versions:
         made = image
         if mask is not None and version.g is not None:
-            made = suppress(image, mask, version.g, default_sigma(mask) * version.blur)
+            made = suppress(image, mask, version.g, default_sigma(mask) * version.blur,
+                            version.pallor)
         made = apply_stain(made, version.stain)
         made = np.rot90(made[:, ::-1] if version.turn >= 4 else made, version.turn % 4)
         path = folder / version.path

@@ -99,7 +99,8 @@ class Version:
     split: str
     smear: str
     g: float | None  # None: no neutrophil, its granules are left alone
-    blur: float  # factor of the default sigma
+    blur: float  # factor of the default sigma of `granularity.suppress`
+    pallor: float  # its argument; varied, so that paleness alone does not tell the classes apart
     turn: int  # one of the eight symmetries of a square
     stain: Stain
 
@@ -281,8 +282,9 @@ def _pair(source: Source, split: str, number: int, seed: int) -> None:
 def _add(source: Source, path: str, split: str, smear: str,
          bounds: tuple[float, float] | None, stain: Stain, rng: np.random.Generator) -> None:
     g = None if bounds is None else round(float(rng.uniform(*bounds)), 4)
-    source.versions.append(Version(path, split, smear, g, float(rng.uniform(0.75, 1.5)),
-                                    int(rng.integers(8)), stain))
+    source.versions.append(Version(path, split, smear, g, blur=float(rng.uniform(0.75, 1.5)),
+                                   pallor=float(rng.uniform(0, 1)), turn=int(rng.integers(8)),
+                                   stain=stain))
 
 
 class _Deck:

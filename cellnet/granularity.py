@@ -22,7 +22,8 @@ ANGLES = 96  # rays of the outline
 REACH = 3.4  # how far the outline may lie from the centre, in nucleus radii
 BINS = 16  # bins a channel of the colour models
 MIN_NUCLEUS = 0.005  # of the image's area; anything smaller is debris or a platelet
-MIN_CYTOPLASM = 0.10  # of the cell's area; below it there is nothing to take granules out of
+FEATHER = 3.0  # pixels over which a change of the cytoplasm fades in from the mask's edge
+MIN_CYTOPLASM = 0.3  # of the cell's area; below it there is too little to take granules out of
 
 
 @dataclass(frozen=True)
@@ -91,33 +92,41 @@ def nucleus_mask(image: np.ndarray) -> np.ndarray:
     return segment(image).nucleus
 
 
-def suppress(image: np.ndarray, mask: np.ndarray, g: float, sigma: float | None = None
-             ) -> np.ndarray:
+def suppress(
+    image: np.ndarray,
+    mask: np.ndarray,
+    g: float,
+    sigma: float | None = None,
+    pallor: float = 0.5,
+) -> np.ndarray:
     """Take the share `g` of the granules out of the cytoplasm.
 
-    Within `mask` the image is base + (1 - g) * residue, where the base is a Gaussian mean over
-    the mask's pixels alone (so that neither nucleus nor background bleeds in) and the residue
-    is what is left. The edge of the mask is feathered inwards; outside nothing changes.
+    Within `mask` the image becomes base + (1 - g) * residue. The base is a Gaussian mean over the
+    mask's pixels alone, so that neither nucleus nor background bleeds in, and the residue is what
+    is left. The change fades to nothing at the mask's edge; outside nothing changes.
 
     Args:
         image: (h, w, 3) uint8, RGB.
         mask: (h, w) bool, the cytoplasm.
         g: share that is taken out, in [0, 1]; 0 returns an equal image.
-        sigma: standard deviation of the base's Gaussian in pixels; None chooses an eighth of
-            the radius of a disc of the mask's area.
+        sigma: standard deviation of the base's Gaussian in pixels; None takes `default_sigma`.
+        pallor: in [0, 1]; how far pixels darker than their surroundings (granules) are kept out of
+            the mean. At 0 the cytoplasm keeps its mean colour, at 1 it fades to the colour between
+            the granules, as an agranular cytoplasm does.
 
     Returns:
         (h, w, 3) uint8, RGB.
 
     Raises:
-        CellnetError: if a shape, a type or `g` is not as stated.
+        CellnetError: If a shape, a type or a number is not as stated.
     """
     _check_image(image)
     if mask.shape != image.shape[:2] or mask.dtype != np.bool_:
         raise CellnetError(f"mask must be bool of shape {image.shape[:2]}, got {mask.dtype} of "
                            f"{mask.shape}")
-    if not 0.0 <= g <= 1.0:
-        raise CellnetError(f"g must be in [0, 1], got {g}")
+    for name, value in (("g", g), ("pallor", pallor)):
+        if not 0.0 <= value <= 1.0:
+            raise CellnetError(f"{name} must be in [0, 1], got {value}")
     if g == 0 or not mask.any():
         return image.copy()
     if sigma is None:
@@ -129,19 +138,27 @@ def suppress(image: np.ndarray, mask: np.ndarray, g: float, sigma: float | None 
     box = (slice(max(ys[0] - margin, 0), ys[-1] + 1 + margin),
            slice(max(xs[0] - margin, 0), xs[-1] + 1 + margin))
     pixels = image[box].astype(np.float32)
-    inside = np.ascontiguousarray(mask[box], np.uint8)
-    core = inside.astype(np.float32)
-    weight = cv2.GaussianBlur(core, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-    mean = cv2.GaussianBlur(pixels * core[..., None], (0, 0), sigma,
-                            borderType=cv2.BORDER_CONSTANT)
-    base = mean / np.maximum(weight, 1e-6)[..., None]
-    depth = cv2.distanceTransform(cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT),
-                                  cv2.DIST_L2, 5)[1:-1, 1:-1]
-    feather = np.clip(depth / 3.0, 0, 1)[..., None]
-    changed = pixels + g * feather * (base - pixels)
+    inside = cv2.copyMakeBorder(mask[box].astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    # The last pixels before nucleus and background are mixtures: they count and change less.
+    feather = np.clip(depth / FEATHER, 0, 1)
+    base = _local_mean(pixels, feather, sigma)
+    if pallor > 0:
+        below = (base - pixels)[..., 1]  # granules are darkest in green
+        spread = np.sqrt(_local_mean((below ** 2)[..., None], feather, sigma)[..., 0]) + 1.0
+        light = np.clip(1.0 - below / spread, 0.02, 1.0)
+        base = _local_mean(pixels, feather * (1 - pallor * (1 - light)), sigma)
+    changed = pixels + g * feather[..., None] * (base - pixels)
     out = image.copy()
     out[box] = np.clip(np.rint(changed), 0, 255).astype(np.uint8)
     return out
+
+
+def _local_mean(values: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
+    """(h, w, c) float32: Gaussian mean of `values` with `weight` (h, w)."""
+    stack = cv2.merge([values * weight[..., None], weight])
+    stack = cv2.GaussianBlur(stack, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    return stack[..., :-1] / np.maximum(stack[..., -1:], 1e-6)
 
 
 def default_sigma(mask: np.ndarray) -> float:
