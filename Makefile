@@ -87,7 +87,7 @@ define train
 			"got '$(DATA)'; for example: make $@ DATA=/path/to/cells" >&2; exit 1; fi
 	@mkdir -p $(RUNS)
 	$(CELLNET) train training/$(1).yaml --data "$(DATA)" --run $(RUNS)/$(1) \
-		$(if $(wildcard $(RUNS)/$(1)/*),--resume) $(ARGS)
+		$(if $(wildcard $(RUNS)/$(1)/recipe.yaml),--resume) $(ARGS)
 endef
 
 train-dysplasianet: $(VENV)/all.done ## train DysplasiaNet on DATA=folder; goes on where it stopped
