@@ -73,10 +73,10 @@ def draw_cell(
     body, alpha = layer.density, layer.alpha
     if zoom != 1.0:
         n = max(9, round(PATCH * zoom))
-        body = cv2.resize(body, (n, n), interpolation=cv2.INTER_LINEAR)
+        body = np.stack([cv2.resize(p, (n, n), interpolation=cv2.INTER_LINEAR) for p in body])
         alpha = cv2.resize(alpha, (n, n), interpolation=cv2.INTER_LINEAR)
     x, y = w / 2 + rng.normal(0.0, 3.0) * zoom, h / 2 + rng.normal(0.0, 3.0) * zoom
-    field = np.zeros((h, w, 3), np.float32)
+    field = np.zeros((3, h, w), np.float32)
     red_cells(field, rng, look, zoom, (x, y, layer.radius * zoom))
     if zoom == 1.0 and rng.random() < 0.35:
         extra = platelet(rng, 81, 1.0)

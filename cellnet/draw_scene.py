@@ -24,9 +24,10 @@ def density(rgb: tuple[float, float, float]) -> Array:
         rgb: Colour in [0, 255].
 
     Returns:
-        (3,) float32, 0 for the slide itself.
+        (3, 1, 1) float32, 0 for the slide itself; times a mask (n, n) it makes a layer.
     """
-    return np.log(np.asarray(REFERENCE) / np.maximum(rgb, 1.0)).astype(np.float32)
+    ratio = np.asarray(REFERENCE) / np.maximum(rgb, 1.0)
+    return np.log(ratio).astype(np.float32)[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ class Stain:
     strength: tuple[float, float, float] = (1.0, 1.0, 1.0)
     red_cell: tuple[float, float, float] = (199.0, 161.0, 166.0)
     pallor: float = 0.7
-    red_cells: float = 13.0
-    red_radius: float = 36.0
+    red_cells: float = 15.0
+    red_radius: float = 37.5
     crenation: float = 0.0
     clumping: float = 0.35
-    blur: float = 0.75
+    blur: float = 0.65
     sharpen: float = 0.5
     noise: float = 1.5
     gradient: float = 0.02
@@ -77,48 +78,63 @@ def draw_stain(rng: np.random.Generator, variation: float = 1.0) -> Stain:
     if rng.random() < 0.06 * v:  # a white balance that leaves the slide grey-blue
         background = np.array([216.0, 214.0, 228.0]) + 3.0 * v * n(3)
     else:
-        background = np.asarray(REFERENCE) + v * np.array([1.5, 2.0, 5.0]) * n(3)
+        background = np.asarray(REFERENCE) + v * np.array([1.2, 1.5, 4.0]) * n(3)
     common = float(np.clip(1.0 + 0.08 * v * n(), 0.75, 1.3))
-    strength = np.clip(common * (1.0 + 0.05 * v * n(3)), 0.65, 1.4)
-    red = np.array([199.0, 161.0, 166.0]) + v * (5.0 * n() + np.array([5.0, 4.0, 5.0]) * n(3))
-    crenated = rng.random() < 0.1 * v
+    strength = np.clip(common * (1.0 + 0.03 * v * n(3)), 0.65, 1.4)
+    red = np.array([199.0, 161.0, 166.0]) + v * (5.0 * n() + np.array([4.0, 3.0, 4.0]) * n(3))
+    crenated = rng.random() < 0.07 * v
     return Stain(
         background=tuple(np.clip(background, 150.0, 255.0).tolist()),
         strength=tuple(strength.tolist()),
         red_cell=tuple(np.clip(red, 100.0, 235.0).tolist()),
-        pallor=float(np.clip(0.65 + 0.25 * v * n(), 0.05, 0.95)),
-        red_cells=float(np.clip(13.0 + 3.5 * v * n(), 5.0, 24.0)),
-        red_radius=float(np.clip(36.0 + 1.8 * v * n(), 31.0, 42.0)),
+        pallor=float(np.clip(0.7 + 0.25 * v * n(), 0.05, 0.95)),
+        red_cells=float(np.clip(15.0 + 3.5 * v * n(), 6.0, 25.0)),
+        red_radius=float(np.clip(37.5 + 1.8 * v * n(), 31.0, 42.0)),
         crenation=float(rng.uniform(0.04, 0.1)) if crenated else 0.0,
         clumping=float(np.clip(0.35 + 0.2 * v * n(), 0.0, 0.8)),
-        blur=float(np.clip(0.75 + 0.12 * v * n(), 0.5, 1.3)),
+        blur=float(np.clip(0.65 + 0.12 * v * n(), 0.45, 1.2)),
         sharpen=float(np.clip(0.5 + 0.15 * v * n(), 0.0, 0.9)),
         noise=float(np.clip(1.5 + 0.4 * v * n(), 0.6, 3.5)),
         gradient=float(np.clip(0.02 + 0.01 * v * n(), 0.0, 0.06)),
     )
 
 
-def paste(field: Array, layer: Array, x: float, y: float, alpha: Array | None = None) -> None:
+def paste(
+    field: Array,
+    layer: Array,
+    x: float,
+    y: float,
+    alpha: Array | None = None,
+    share: float = 1.0,
+) -> None:
     """Add a square layer of density to a field, cut at its borders.
 
     Args:
-        field: (h, w, 3) float32, changed in place.
-        layer: (n, n, 3) float32, already weighted by its own mask.
+        field: (3, h, w) float32, changed in place.
+        layer: (3, n, n) float32, already weighted by its own mask.
         x: Column of the layer's centre.
         y: Row of the layer's centre.
         alpha: (n, n) float32 in [0, 1]; what lies below is covered by that much.
+        share: How much of the lesser density counts where two overlap: 1 adds them, 0 shows only
+            the denser. Red cells flatten each other, so their overlap is paler than their sum.
     """
-    n = layer.shape[0]
-    h, w = field.shape[:2]
+    n = layer.shape[-1]
+    h, w = field.shape[1:]
     left, top = round(x - (n - 1) / 2), round(y - (n - 1) / 2)
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + n, w), min(top + n, h)
     if x0 >= x1 or y0 >= y1:
         return
     part = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-    below = field[y0:y1, x0:x1]
+    above = layer[:, *part]
+    below = field[:, y0:y1, x0:x1]
     if alpha is not None:
-        below *= (np.float32(1.0) - alpha[part])[..., None]
-    below += layer[part]
+        below *= np.float32(1.0) - alpha[part]
+    if share < 1.0:
+        lesser = np.minimum(below, above)
+        below += above
+        below -= np.float32(1.0 - share) * lesser
+    else:
+        below += above
 
 
 def _red_cell(rng: np.random.Generator, stain: Stain, radius: float) -> Array:
@@ -130,27 +146,30 @@ def _red_cell(rng: np.random.Generator, stain: Stain, radius: float) -> Array:
     c, s, root = np.cos(turn), np.sin(turn), np.sqrt(stretch)
     u = (np.float32(c) * x + np.float32(s) * y) * np.float32(1.0 / (radius * root))
     v = (np.float32(c) * y - np.float32(s) * x) * np.float32(root / radius)
-    rho = np.sqrt(u * u + v * v)
-    theta = np.arctan2(v, u)
-    edge = np.ones_like(rho)
-    for k in (2, 3, 4, 5):
-        edge += np.float32(rng.normal(0.0, 0.03 * 2 / k)) * np.cos(
-            k * theta + np.float32(rng.uniform(0, 2 * np.pi))
-        )
+    rho = cv2.magnitude(u, v)
+    angles = np.linspace(0.0, 2.0 * np.pi, 361)
+    order = np.array([2, 3, 4, 5])
+    size, phase = rng.normal(0.0, 0.06 / order), rng.uniform(0.0, 2.0 * np.pi, 4)
+    edge = 1.0 + size @ np.cos(order[:, None] * angles + phase[:, None])
     if stain.crenation:
-        k = int(rng.integers(11, 17))
-        wave = np.cos(k * theta + np.float32(rng.uniform(0, 2 * np.pi)))
-        edge += np.float32(stain.crenation * rng.uniform(0.3, 1.0)) * wave
-    t = rho / edge
+        spikes = int(rng.integers(11, 17))
+        height = (
+            stain.crenation * rng.uniform(0.3, 1.0) * (1.0 + 0.4 * np.cos(angles * 3 + size[0]))
+        )
+        edge += height * np.cos(spikes * angles + rng.uniform(0.0, 2.0 * np.pi))
+    degrees = cv2.phase(u, v, angleInDegrees=True)
+    table = edge.astype(np.float32)[None, :]
+    t = rho / cv2.remap(table, degrees, np.zeros_like(degrees), cv2.INTER_LINEAR)
     width = 1.2 / radius
     body = np.float32(1.0) - smoothstep(t, 1.0 - width, 1.0 + width)
     pallor = float(np.clip(stain.pallor + rng.normal(0.0, 0.12), 0.0, 0.97))
-    reach = rng.uniform(0.34, 0.5)
-    dip = np.float32(pallor) * np.exp(-((t / np.float32(reach)) ** 3))
+    reach = rng.uniform(0.32, 0.58)
+    sharp = rng.uniform(2.0, 4.5)
+    dip = np.float32(pallor) * cv2.exp(-cv2.pow(t * np.float32(1.0 / reach), sharp))
     rise = np.float32(0.9) + np.float32(0.16) * smoothstep(t, 0.45, 0.85)
     rise -= np.float32(0.14) * smoothstep(t, 0.8, 1.0)
     amount = body * rise * (np.float32(1.0) - dip) * np.float32(rng.normal(1.0, 0.06))
-    return amount[..., None] * density(stain.red_cell)
+    return amount * density(stain.red_cell)
 
 
 def red_cells(
@@ -163,13 +182,13 @@ def red_cells(
     """Scatter red cells over a field, hardly any of them under the central cell.
 
     Args:
-        field: (h, w, 3) float32 density, changed in place.
+        field: (3, h, w) float32 density, changed in place.
         rng: Source of randomness.
         stain: Look of the red cells.
         zoom: Size of everything, 1 for the usual framing.
         keep_out: Column, row and radius in pixels of the central cell.
     """
-    h, w = field.shape[:2]
+    h, w = field.shape[1:]
     radius = stain.red_radius * zoom
     area = (w + 2 * radius) * (h + 2 * radius) / (430.0 * zoom) ** 2
     wanted = int(rng.poisson(stain.red_cells * area * 1.45))
@@ -180,9 +199,9 @@ def red_cells(
         for _ in range(8):
             if placed and rng.random() < stain.clumping:
                 px, py, pr = placed[int(rng.integers(len(placed)))]
-                away, turn = (pr + size) * rng.uniform(0.6, 1.0), rng.uniform(0, 2 * np.pi)
+                away, turn = (pr + size) * rng.uniform(0.68, 1.02), rng.uniform(0, 2 * np.pi)
                 x, y = px + away * np.cos(turn), py + away * np.sin(turn)
-                allowed = 0.55
+                allowed = 0.62
             else:
                 x, y = rng.uniform(-radius, w + radius), rng.uniform(-radius, h + radius)
                 allowed = 0.98
@@ -190,7 +209,7 @@ def red_cells(
                 continue
             if all(np.hypot(x - a, y - b) > allowed * (size + c) for a, b, c in placed):
                 placed.append((x, y, size))
-                paste(field, _red_cell(rng, stain, size), x, y)
+                paste(field, _red_cell(rng, stain, size), x, y, share=0.3)
                 break
 
 
@@ -198,7 +217,7 @@ def develop(field: Array, rng: np.random.Generator, stain: Stain, zoom: float) -
     """Turn density into a photograph: light, optics, sensor.
 
     Args:
-        field: (h, w, 3) float32 density.
+        field: (3, h, w) float32 density.
         rng: Source of randomness.
         stain: Background, blur, noise.
         zoom: Size of everything, which scales the blur.
@@ -206,21 +225,24 @@ def develop(field: Array, rng: np.random.Generator, stain: Stain, zoom: float) -
     Returns:
         (h, w, 3) uint8 RGB.
     """
-    h, w = field.shape[:2]
+    h, w = field.shape[1:]
     turn = rng.uniform(0.0, 2.0 * np.pi)
-    ramp_x = np.linspace(-1, 1, w, dtype=np.float32) * np.float32(np.cos(turn))
-    ramp_y = np.linspace(-1, 1, h, dtype=np.float32) * np.float32(np.sin(turn))
-    light = np.float32(1.0) + np.float32(stain.gradient) * (ramp_y[:, None] + ramp_x[None, :])
+    ramp_x = np.linspace(-1, 1, w, dtype=np.float32) * np.float32(np.cos(turn) * stain.gradient)
+    ramp_y = np.linspace(-1, 1, h, dtype=np.float32) * np.float32(np.sin(turn) * stain.gradient)
     n = max(h, w)
-    field = field * np.asarray(stain.strength, np.float32)
-    field += (np.float32(0.004) * noise(rng, n, 25.0)[:h, :w])[..., None]
-    image = cv2.exp(-field) * np.asarray(stain.background, np.float32)
-    image *= light[..., None]
-    image = cv2.GaussianBlur(image, (0, 0), max(0.3, stain.blur * zoom))
-    if stain.sharpen:
-        soft = cv2.GaussianBlur(image, (0, 0), 1.6 * zoom)
-        image = cv2.addWeighted(image, 1.0 + stain.sharpen, soft, -stain.sharpen, 0.0)
-    grain = rng.standard_normal((h, w), dtype=np.float32) * np.float32(stain.noise)
-    grain = cv2.GaussianBlur(grain, (0, 0), 0.5)
-    image += grain[..., None]
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    light = np.float32(0.0025) * noise(rng, n, 25.0)[:h, :w]
+    light += ramp_x
+    light += ramp_y[:, None]
+    grain = np.float32(stain.noise * 0.7) * noise(rng, n, 0.5)[:h, :w]
+    planes = []
+    for plane, strength, level in zip(field, stain.strength, stain.background, strict=True):
+        image = np.multiply(plane, np.float32(-strength))
+        image += light
+        image += np.float32(np.log(level))
+        cv2.exp(image, dst=image)
+        image = cv2.GaussianBlur(image, (0, 0), max(0.3, stain.blur * zoom))
+        if stain.sharpen:
+            soft = cv2.GaussianBlur(image, (0, 0), 1.6 * zoom)
+            image = cv2.addWeighted(image, 1.0 + stain.sharpen, soft, -stain.sharpen, 0.0)
+        planes.append(cv2.add(image, grain, dtype=cv2.CV_8U))
+    return cv2.merge(planes)

@@ -15,6 +15,8 @@ import numpy as np
 
 _SHIFT = 4  # fractional bits of OpenCV's polygon coordinates
 
+_SHEET = 640  # side of the sheets that noise is cut from
+
 Array = np.ndarray
 
 
@@ -51,7 +53,8 @@ def outline(
     stretch: float = 1.0,
     angle: float = 0.0,
     centre: tuple[float, float] = (0.0, 0.0),
-    points: int = 120,
+    points: int = 160,
+    fray: float = 0.0,
 ) -> Array:
     """Draw a closed curve: a circle with random harmonics, stretched and turned.
 
@@ -65,6 +68,7 @@ def outline(
         angle: Direction of the long axis in radians.
         centre: Centre in patch coordinates.
         points: Number of vertices.
+        fray: Amplitude of fine raggedness as a share of the radius.
 
     Returns:
         (points, 2) float64 vertices, x and y relative to the patch's centre.
@@ -74,6 +78,12 @@ def outline(
     size = rng.standard_normal(len(order)) * rough / (order / 2.0) ** decay
     phase = rng.uniform(0.0, 2.0 * np.pi, len(order))
     r = radius * (1.0 + size @ np.cos(order[:, None] * theta[None, :] + phase[:, None]))
+    if fray:
+        order = np.arange(14, 54, 4) + rng.integers(0, 4, 10)
+        size = rng.standard_normal(len(order)) * fray * 0.45
+        phase = rng.uniform(0.0, 2.0 * np.pi, len(order))
+        where = 0.6 + 0.6 * np.cos(rng.integers(1, 4) * theta + rng.uniform(0.0, 2.0 * np.pi))
+        r = r + radius * where * (size @ np.cos(order[:, None] * theta + phase[:, None]))
     root = np.sqrt(stretch)
     x, y = r * np.cos(theta) * root, r * np.sin(theta) / root
     c, s = np.cos(angle), np.sin(angle)
@@ -119,30 +129,40 @@ def stroke(n: int, path: Array, widths: Array) -> Array:
     return canvas.astype(np.float32) * np.float32(1.0 / 255.0)
 
 
+@lru_cache(maxsize=64)
+def _bank(sigma: float) -> Array:
+    """A sheet of smooth noise that `noise` cuts its pieces from; the same in every process."""
+    field = np.random.default_rng(round(sigma * 100)).standard_normal((_SHEET, _SHEET), np.float32)
+    if sigma > 0:
+        field = cv2.GaussianBlur(field, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    field -= field.mean()
+    field /= field.std()
+    field.setflags(write=False)
+    return field
+
+
 def noise(rng: np.random.Generator, n: int, sigma: float) -> Array:
-    """Smooth noise of zero mean and unit variance.
+    """Smooth noise of about zero mean and unit variance.
+
+    Filtering fresh noise for each texture would take most of the time of a drawing, so a piece of a
+    large sheet is cut out at a random place and turned at random.
 
     Args:
-        rng: Source of randomness.
+        rng: Source of the place and the turn.
         n: Side of the patch in pixels.
-        sigma: Grain in pixels (the Gaussian that smooths white noise). Coarse noise is made on a
-            coarser grid and enlarged, which costs less and looks the same.
+        sigma: Grain in pixels (the Gaussian that smooths white noise), kept to a tenth of a pixel.
 
     Returns:
         (n, n) float32.
     """
-    if sigma <= 3.0:
-        field = rng.standard_normal((n, n), dtype=np.float32)
-        if sigma > 0:
-            field = cv2.GaussianBlur(field, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
-    else:
-        step = sigma / 1.5
-        m = max(4, int(np.ceil(n / step)) + 2)
-        field = rng.standard_normal((m, m), dtype=np.float32)
-        field = cv2.GaussianBlur(field, (0, 0), 1.0, borderType=cv2.BORDER_REFLECT)
-        field = cv2.resize(field, (n, n), interpolation=cv2.INTER_CUBIC)
-    field -= field.mean()
-    return field * np.float32(1.0 / max(float(field.std()), 1e-6))
+    sheet = _bank(round(float(sigma), 1))
+    top, left, turn = (int(v) for v in rng.integers(0, (2**31, 2**31, 8)))
+    if n > _SHEET:
+        sheet = np.pad(sheet, (0, n - _SHEET), mode="wrap")
+    span = sheet.shape[0] - n + 1
+    top, left = top % span, left % span
+    piece = np.rot90(sheet[top : top + n, left : left + n], turn % 4)
+    return piece[::-1] if turn >= 4 else piece
 
 
 def soften(mask: Array, rng: np.random.Generator, *, blur: float, wobble: float) -> Array:
@@ -159,9 +179,10 @@ def soften(mask: Array, rng: np.random.Generator, *, blur: float, wobble: float)
     """
     field = cv2.GaussianBlur(mask, (0, 0), blur)
     if wobble:
-        field = field + np.float32(wobble * 0.4) * noise(rng, mask.shape[0], 5.0) * (
-            np.float32(4.0) * field * (np.float32(1.0) - field)
-        )
+        n = mask.shape[0]
+        wave = np.float32(0.7) * noise(rng, n, 5.0) + np.float32(0.5) * noise(rng, n, 2.2)
+        edge = np.float32(4.0) * field * (np.float32(1.0) - field)
+        field = field + np.float32(wobble * 0.4) * wave * edge
     half = 0.35 / blur
     return smoothstep(field, 0.5 - half, 0.5 + half)
 
