@@ -170,6 +170,8 @@ def _draw(count: int, folder: Path) -> list[Path]:
 
 
 def cellnet_command() -> list[str]:
-    """The installed ``cellnet`` command of this environment, else the module itself."""
+    """The installed ``cellnet`` command of this environment, else what it would call."""
     command = Path(sys.executable).with_name("cellnet")
-    return [str(command)] if command.exists() else [sys.executable, "-m", "cellnet"]
+    if command.exists():
+        return [str(command)]
+    return [sys.executable, "-c", "import sys; from cellnet.cli import main; sys.exit(main())"]

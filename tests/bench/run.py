@@ -158,7 +158,7 @@ def summary(details: dict[str, dict]) -> list[dict]:
     if found := details.get("overlap"):
         speeds = found["images_per_second"]
         row(
-            "a smear, decoding beside inference, against decoding first on one thread",
+            "a smear, decoding beside inference, against decoding first, then all cores infer",
             f"{speeds['cellnet']} images/s",
             f"{speeds['decode, then infer']} images/s",
             found["ratio"],
