@@ -58,6 +58,8 @@ __all__ = ["Plan", "simulate"]
 
 log = logging.getLogger(__name__)
 
+FEW = 200  # cells; starting processes for fewer takes longer than it saves
+
 def simulate(
     manifest: str | Path | Manifest,
     out: str | Path,
@@ -190,7 +192,8 @@ def _survey(manifest: Manifest, workers: int) -> tuple[list[Source], list[dict[s
         else:
             source.shape, source.packed = found
             usable.append(source)
-    return usable, dropped
+    # Sorted, so that the order of the manifest's rows decides nothing.
+    return sorted(usable, key=lambda s: s.key), sorted(dropped, key=lambda d: d["path"])
 
 
 def _look(task: tuple[Path, str, bool]) -> str | tuple[tuple[int, int], bytes]:
@@ -263,7 +266,7 @@ def _make(task: tuple[Source, Path, Path, int]) -> list[str]:
 def _parallel(work: Callable, tasks: Sequence, workers: int, title: str) -> Iterator:
     """Yield the results in order, with a progress bar; few tasks stay in this process."""
     bar = {"total": len(tasks), "desc": title, "unit": "cell", "disable": None}
-    if workers == 1 or len(tasks) < 200:
+    if workers == 1 or len(tasks) < FEW:
         yield from tqdm(map(work, tasks), **bar)
         return
     context = multiprocessing.get_context("spawn")  # a fork of a threaded program can hang

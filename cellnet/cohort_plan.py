@@ -229,6 +229,8 @@ def plan_versions(sets: dict[str, list[Source]], plan: Plan, seed: int, partial:
             if not partial or name in (TRAIN, VALIDATION):
                 raise
             not_made[name] = str(error)
+            for source in sets[name]:
+                source.versions.clear()
     return truth, not_made
 
 
