@@ -13,6 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,8 +112,8 @@ def score_files(
         return runtime.predict(bundle.prepare(image)[None])[0]
 
     total = len(paths) if hasattr(paths, "__len__") else None
-    answers = in_order(score, (Path(path) for path in paths), threads)
-    yield from progress_bar(answers, progress, total)
+    with closing(in_order(score, (Path(path) for path in paths), threads)) as answers:
+        yield from progress_bar(answers, progress, total)
 
 
 def in_order(
@@ -148,13 +149,16 @@ def in_order(
                 future.cancel()
 
 
-def progress_bar(items: Iterable[Item], title: str | None, total: int | None = None) -> Any:
+def progress_bar(
+    items: Iterable[Item], title: str | None, total: int | None = None, unit: str = "image"
+) -> Any:
     """Show a progress bar on standard error while items pass, where that is a terminal.
 
     Args:
         items: What passes.
         title: What to write before the bar; None for no bar.
         total: How many will come, where known.
+        unit: What one of them is.
 
     Returns:
         The items, with a bar or as they were.
@@ -163,4 +167,4 @@ def progress_bar(items: Iterable[Item], title: str | None, total: int | None = N
         return items
     from tqdm import tqdm  # a twentieth of a second, for terminals only
 
-    return tqdm(items, desc=title, total=total, unit=" images", delay=1, leave=False)
+    return tqdm(items, desc=title, total=total, unit=f" {unit}s", delay=1, leave=False)

@@ -144,9 +144,7 @@ class SmearReport:
         labels = [cell.label for cell in self.cells]
         total = max(len(labels), 1)
         counts = {name: labels.count(name) for name in (*CLASSES, OTHER)}
-        return {
-            name: {"count": count, "fraction": count / total} for name, count in counts.items()
-        }
+        return {name: {"count": count, "fraction": count / total} for name, count in counts.items()}
 
     @property
     def neutrophils(self) -> int:

@@ -1,0 +1,320 @@
+"""Smears, one or a cohort of them: folders in, reports out.
+
+Here the files of a folder, both networks and the smear's arithmetic meet. A cohort streams: a
+smear's line is written when its last cell is read, while cells of the next are under way already,
+so that memory does not grow and the cores do not wait. The rules of the decision are in ``smear``, the file
+of results in ``results``, the text and pages made of a report in ``report``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cellnet.appearance import look_warnings
+from cellnet.bundle import Bundle, load
+from cellnet.errors import CellnetError, UnreadableImage
+from cellnet.images import EXTENSIONS, Listing, find_images
+from cellnet.results import ResultsFile
+from cellnet.scoring import CellReader, Reading, in_order, progress_bar
+from cellnet.smear import CellRow, SmearReport, judge
+
+__all__ = [
+    "CohortSummary",
+    "SmearReader",
+    "Source",
+    "as_bundle",
+    "check_some",
+    "name_below",
+    "predict_smears",
+    "told_passed_over",
+]
+
+log = logging.getLogger(__name__)
+
+Source = str | os.PathLike[str] | Bundle
+"""A bundle, or where it is: its name or its folder."""
+
+
+class SmearReader:
+    """Both networks with their operating point, loaded once for any number of smears.
+
+    Attributes:
+        cells: Both networks on one file.
+        point: Cut-off, threshold and minimum of neutrophils.
+        models: Name, version and weights' hash of both, as they stand in a report.
+    """
+
+    def __init__(
+        self,
+        model1: Source = "model1",
+        dysplasianet: Source = "dysplasianet",
+        *,
+        cutoff: float | None = None,
+        threshold: float | None = None,
+        min_neutrophils: int | None = None,
+    ):
+        naming, scoring = as_bundle(model1), as_bundle(dysplasianet)
+        self.cells = CellReader(naming, scoring)
+        self.point = scoring.operating_point(cutoff, threshold, min_neutrophils)
+        self.models = {"model1": naming.identity(), "dysplasianet": scoring.identity()}
+
+    def report(
+        self, name: str, listing: Listing, readings: Sequence[Reading | UnreadableImage]
+    ) -> SmearReport:
+        """Judge a smear whose files have all been read.
+
+        Args:
+            name: The smear's name.
+            listing: What was found in its folder.
+            readings: For each of the listing's files, in order.
+
+        Raises:
+            CellnetError: No image could be read.
+        """
+        unreadable = [
+            {"file": name_below(listing.folder, Path(error.path)), "reason": error.reason}
+            for error in (*listing.unreadable, *readings)
+            if isinstance(error, UnreadableImage)
+        ]
+        check_some(listing, unreadable)
+        rows, looks = [], []
+        for file, reading in zip(listing.files, readings, strict=True):
+            if isinstance(reading, Reading):
+                rows.append(
+                    CellRow.of(
+                        listing.relative(file),
+                        reading.probabilities,
+                        reading.granularity,
+                        self.point.cutoff,
+                    )
+                )
+                looks.append(reading.look)
+        warnings = look_warnings([row.file for row in rows], [row.label for row in rows], looks)
+        return judge(
+            name,
+            rows,
+            self.point,
+            models=self.models,
+            unreadable=unreadable,
+            warnings=[*warnings, *told_passed_over(listing)],
+        )
+
+
+@dataclass
+class CohortSummary:
+    """How a run over a cohort ended.
+
+    Attributes:
+        decisions: How many smears of this run got which decision.
+        borderline: How many of the decided ones are borderline.
+        failed: The error of each smear that could not be judged, by its name.
+        present: How many smears were in the file already.
+        warnings: What was noticed about the cohort as a whole.
+    """
+
+    decisions: Counter[str] = field(default_factory=Counter)
+    borderline: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    present: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+def predict_smears(
+    cohort: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    model1: Source = "model1",
+    dysplasianet: Source = "dysplasianet",
+    cutoff: float | None = None,
+    threshold: float | None = None,
+    min_neutrophils: int | None = None,
+    threads: int | None = None,
+    progress: bool = False,
+) -> CohortSummary:
+    """Judge a cohort: one sub-folder a smear, one report a line.
+
+    Each line is written when its smear is done, so an interrupted run goes on where it stopped:
+    smears with a report in `out` are passed over, those with an error are tried again. A smear
+    that cannot be judged gets a line with the schema ``cellnet/smear-error/1``. Memory does not
+    grow with the number of images.
+
+    Args:
+        cohort: The folder of the smears' folders.
+        out: The file of JSON lines.
+        model1: As `predict_smear`, like all that follow.
+        dysplasianet: See there.
+        cutoff: See there.
+        threshold: See there.
+        min_neutrophils: See there.
+        threads: See there.
+        progress: See there.
+
+    Returns:
+        How many smears got which decision, and which failed.
+
+    Raises:
+        CellnetError: There is no such folder or no sub-folder in it, a model or the operating point
+            is missing, `out` cannot be written, is being written by another run, holds something
+            else, or was begun with other models or another operating point.
+    """
+    cohort, out = Path(cohort), Path(out)
+    summary = CohortSummary()
+    names = _smear_names(cohort, summary)
+    reader = SmearReader(
+        model1,
+        dysplasianet,
+        cutoff=cutoff,
+        threshold=threshold,
+        min_neutrophils=min_neutrophils,
+    )
+    made_with = {
+        "models": reader.models,
+        "cutoff": reader.point.cutoff,
+        "threshold": reader.point.threshold,
+        "min_neutrophils": reader.point.minimum_neutrophils,
+    }
+    with ResultsFile(out, made_with) as results:
+        left = [name for name in names if name not in results.done]
+        summary.present = len(names) - len(left)
+        with closing(_read_smears(reader, cohort, left, threads)) as answers:
+            title = "smears" if progress else None
+            for name, answer in progress_bar(answers, title, len(left), unit="smear"):
+                if isinstance(answer, SmearReport):
+                    results.append(answer.to_dict())
+                    summary.decisions[answer.decision] += 1
+                    summary.borderline += answer.confidence == "borderline"
+                else:
+                    results.append_error(name, str(answer))
+                    summary.failed[name] = str(answer)
+                    log.warning("smear %s: %s", name, answer)
+    return summary
+
+
+@dataclass
+class _Open:
+    """A smear whose files are under way."""
+
+    name: str
+    listing: Listing | None = None
+    error: CellnetError | None = None
+    readings: list[Reading | UnreadableImage] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.listing is None or len(self.readings) == len(self.listing.files)
+
+    def close(self, reader: SmearReader) -> SmearReport | CellnetError:
+        if self.listing is None:
+            return self.error or CellnetError("it was not read")
+        try:
+            return reader.report(self.name, self.listing, self.readings)
+        except CellnetError as error:
+            return error
+
+
+def _read_smears(
+    reader: SmearReader, cohort: Path, names: Sequence[str], threads: int | None
+) -> Iterator[tuple[str, SmearReport | CellnetError]]:
+    """Read smears one after the other; files of the next are begun while the last are under way."""
+
+    def files() -> Iterator[tuple[_Open, Path | None]]:
+        for name in names:
+            try:
+                smear = _Open(name, find_images(cohort / name))
+            except CellnetError as error:
+                smear = _Open(name, error=error)
+            listed = smear.listing.files if smear.listing else []
+            # A smear without files still has to pass by, in its turn.
+            yield from ((smear, file) for file in listed or [None])
+
+    def read(item: tuple[_Open, Path | None]) -> Reading | UnreadableImage | None:
+        return None if item[1] is None else reader.cells(item[1])
+
+    with closing(in_order(read, files(), threads)) as answers:
+        for (smear, _), reading in answers:
+            if reading is not None:
+                smear.readings.append(reading)
+            if smear.is_complete:
+                yield smear.name, smear.close(reader)
+
+
+def as_bundle(source: Source) -> Bundle:
+    """Load a bundle, unless it is one."""
+    return source if isinstance(source, Bundle) else load(source)
+
+
+def name_below(folder: Path, path: Path) -> str:
+    """Name a file by its path below a folder, with ``/`` between folders."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def told_passed_over(listing: Listing) -> list[str]:
+    """Say how many files of a folder are no images; empty where all are."""
+    if not listing.passed_over:
+        return []
+    reasons = ", ".join(f"{number} {reason}" for reason, number in listing.reasons.items())
+    return [f"passed over: {len(listing.passed_over)} files or folders ({reasons})"]
+
+
+def check_some(listing: Listing, unreadable: Sequence[dict[str, str]]) -> None:
+    """Check that something is left to answer.
+
+    Args:
+        listing: What was found in a folder.
+        unreadable: ``{"file", "reason"}``, first of folders, then of images.
+
+    Raises:
+        CellnetError: There is no image, or none can be read; says why.
+    """
+    if not listing.files:
+        notes = [*told_passed_over(listing), *(str(error) for error in listing.unreadable)]
+        raise CellnetError(
+            f"there is no image in the folder {listing.folder}"
+            + (f" ({'; '.join(notes)})" if notes else "")
+        )
+    images = unreadable[len(listing.unreadable) :]
+    if len(images) >= len(listing.files):
+        raise CellnetError(
+            f"none of the {len(listing.files)} images in the folder {listing.folder} can be read; "
+            f"the first is {images[0]['file']}: {images[0]['reason']}"
+        )
+
+
+def _smear_names(cohort: Path, summary: CohortSummary) -> list[str]:
+    """Names of the cohort's sub-folders; what else stands there is counted and told."""
+    if not cohort.is_dir():
+        what = "is not a folder" if cohort.exists() else "does not exist"
+        raise CellnetError(f"the cohort {cohort} {what}; give a folder with one folder a smear")
+    names, images, hidden = [], 0, 0
+    try:
+        for entry in os.scandir(cohort):
+            if entry.is_dir():
+                if entry.name.startswith("."):
+                    hidden += 1
+                else:
+                    names.append(entry.name)
+            elif Path(entry.name).suffix.lower() in EXTENSIONS and entry.name[0] != ".":
+                images += 1
+    except OSError as error:
+        raise CellnetError(f"cannot list the cohort {cohort}: {error.strerror}") from error
+    if not names:
+        held = f"holds {images} images but no folder" if images else "holds no folder"
+        raise CellnetError(
+            f"the cohort {cohort} {held}: it needs one folder a smear; "
+            "'cellnet predict-smear' judges a single one"
+        )
+    if images:
+        summary.warnings.append(
+            f"{images} images stand in {cohort} itself and belong to no smear; they were not read"
+        )
+    if hidden:
+        summary.warnings.append(f"{hidden} hidden folders in {cohort} were passed over")
+    for warning in summary.warnings:
+        log.warning("%s", warning)
+    return sorted(names)
