@@ -1,0 +1,182 @@
+"""A trained Keras network becomes a bundle: LiteRT weights, their description and golden outputs.
+
+Networks of a million parameters and more are stored with 8-bit weights (dynamic range: activations
+stay in float), a quarter of the size; the float32 weights go beside the bundle, in the run folder, so
+that what the quantisation costs can be measured. Small networks keep their floats.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cellnet import __version__, bundle, networks
+from cellnet.cells import CLASSES, NEUTROPHIL
+from cellnet.errors import CellnetError
+from cellnet.recipe import Recipe, write_recipe
+from cellnet.training_set import TrainingSet
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["to_litert", "write_bundle"]
+
+QUANTISE_FROM = 1_000_000
+"""Parameters from which a network is stored with 8-bit weights."""
+
+VERSION = "1.0.0"
+LICENCE = "MIT"
+
+
+def write_bundle(model: keras.Model, recipe: Recipe, sets: TrainingSet, folder: Path) -> Path:
+    """Write the bundle of a finished run.
+
+    Args:
+        model: The trained network, of any dtype policy.
+        recipe: What it was trained by.
+        sets: What it was trained on; its counts and sources go into the description.
+        folder: Run folder. ``folder/bundle`` is written anew; where the weights are quantised,
+            ``folder/float32`` holds the same bundle with the weights as they were trained.
+
+    Returns:
+        ``folder/bundle``.
+
+    Raises:
+        CellnetError: The files cannot be written.
+    """
+    plain = _plain(model, recipe)
+    quantise = plain.count_params() >= QUANTISE_FROM
+    try:
+        if quantise:
+            _write(plain, False, recipe, sets, folder / "float32")
+        return _write(plain, quantise, recipe, sets, folder / "bundle")
+    except OSError as error:
+        raise CellnetError(f"cannot write the bundle into {folder}: {error.strerror}") from error
+
+
+def to_litert(model: keras.Model, quantise: bool = False) -> bytes:
+    """Convert a network for the inference runtime.
+
+    Args:
+        model: A float32 network.
+        quantise: Store weights as 8-bit integers with a scale for each channel.
+
+    Returns:
+        A LiteRT flatbuffer that takes ``(n, height, width, 3) float32 in [0, 1], RGB``.
+    """
+    import tensorflow as tf
+
+    signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
+    run = tf.function(lambda image: model(image, training=False), input_signature=[signature])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [run.get_concrete_function()], model
+    )
+    if quantise:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    return converter.convert()
+
+
+def _plain(model: keras.Model, recipe: Recipe) -> keras.Model:
+    """The network as published, in float32: normalisations folded, dtype policy gone."""
+    import keras
+
+    if recipe.network.name == "model1":
+        from cellnet.networks.model1 import fold
+
+        return fold(model)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        plain = networks.build(recipe.network.name, **recipe.network.arguments)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    plain.set_weights([np.asarray(weight, np.float32) for weight in model.get_weights()])
+    return plain
+
+
+def _write(
+    model: keras.Model, quantise: bool, recipe: Recipe, sets: TrainingSet, target: Path
+) -> Path:
+    part = target.with_name(target.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    weights = to_litert(model, quantise)
+    (part / "model.tflite").write_bytes(weights)
+    write_recipe(recipe, part / "recipe.yaml")
+    height, width = model.input_shape[1:3]
+    description = {
+        "schema": bundle.SCHEMA,
+        "name": recipe.name,
+        "version": VERSION,
+        "network": {
+            "name": recipe.network.name,
+            "arguments": {
+                key: value for key, value in recipe.network.arguments.items() if key != "batch_norm"
+            },
+            "parameters": model.count_params(),
+        },
+        "input": {
+            "height": height,
+            "width": width,
+            "channels": "RGB",
+            "resize": "bilinear, half-pixel centres, no antialias",
+            "scale": 1 / 255,
+            "offset": 0.0,
+        },
+        "output": {
+            "kind": "probabilities" if recipe.target == "class" else "granularity",
+            "classes": list(sets.classes) if recipe.target == "class" else None,
+        },
+        "weights": {
+            "file": "model.tflite",
+            "format": "litert",
+            "quantisation": "dynamic-range-int8" if quantise else "float32",
+            "sha256": hashlib.sha256(weights).hexdigest(),
+            "bytes": len(weights),
+        },
+        "created": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "cellnet": __version__,
+        "licence": LICENCE,
+        "recipe": "recipe.yaml",
+        "data": sets.about,
+    }
+    (part / bundle.FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    golden = _golden(bundle.load(part))
+    (part / "golden.npz").write_bytes(golden)
+    description["golden"] = {
+        "file": "golden.npz",
+        "sha256": hashlib.sha256(golden).hexdigest(),
+    }
+    (part / bundle.FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    old = target.with_name(target.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(part, target)
+    shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def _golden(trained: bundle.Bundle) -> bytes:
+    """Drawn cells and what the weights answer for them, so that any machine can check itself.
+
+    The images are kept beside the outputs, since drawing may change from version to version.
+    """
+    from cellnet.draw import draw_cell
+
+    rng = np.random.default_rng(20200724)
+    images = [draw_cell(label, rng, size=120) for label in CLASSES]
+    images += [draw_cell(NEUTROPHIL, rng, size=120, granularity=g) for g in (0.66, 0.33, 0.0)]
+    inputs = np.stack([trained.prepare(image) for image in images])
+    outputs = trained.runtime().predict(inputs)
+    file = io.BytesIO()
+    np.savez_compressed(file, images=np.stack(images), outputs=outputs)
+    return file.getvalue()

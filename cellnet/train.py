@@ -1,0 +1,211 @@
+"""Training a network from a recipe, in a run folder that can be killed and gone on with.
+
+A run folder holds::
+
+    recipe.yaml        the resolved recipe
+    data/ cohort/ drawn/   what was prepared for it, where the data folder did not bring it
+    log.csv            a row for each epoch
+    tensorboard/       the same for TensorBoard
+    checkpoint.keras   network and optimiser after the last whole epoch
+    best.weights.h5    weights of the best epoch by the recipe's validation figure
+    bundle/            the trained bundle, written at the end
+
+Every epoch is a function of the checkpoint before it: the order of the images and their augmentation
+follow from seed and position, and the dropout's generator is set anew at each epoch. A run that was
+killed and went on ends with the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from pathlib import Path
+
+from cellnet.batches import Sampler, training_dataset
+from cellnet.errors import CellnetError
+from cellnet.recipe import Recipe, read_recipe, write_recipe
+from cellnet.training_set import TrainingSet, assemble
+
+log = logging.getLogger(__name__)
+
+__all__ = ["train"]
+
+
+def train(
+    recipe: str | Path,
+    data: str | Path | None = None,
+    run: str | Path | None = None,
+    resume: bool = False,
+) -> Path:
+    """Train the network of a recipe and write its bundle.
+
+    Args:
+        recipe: A recipe file (``training/*.yaml``).
+        data: A folder with one sub-folder a class, or one that ``cellnet data prepare`` wrote.
+            Default: the environment variable ``CELLNET_DATA``.
+        run: Run folder; default ``runs/NAME`` below the current folder.
+        resume: Go on with the run that the folder holds, from its last whole epoch.
+
+    Returns:
+        The folder of the bundle.
+
+    Raises:
+        CellnetError: The recipe does not hold, the data cannot be used, the run folder holds a run
+            and ``resume`` is not set or the recipe has changed, another process trains there, or
+            TensorFlow is not installed.
+    """
+    settings = read_recipe(recipe)
+    folder = Path(run) if run is not None else Path("runs") / settings.name
+    data = data or os.environ.get("CELLNET_DATA")
+    if data is None:
+        raise CellnetError(
+            "training needs images: give --data DIR, a folder with one sub-folder for each class, "
+            "or set CELLNET_DATA"
+        )
+    _claim(folder, settings, resume)
+    with _lock(folder):
+        sets = assemble(settings, Path(data), folder)
+        log.info(
+            "%s: %d training images, %d for validation, classes %s",
+            settings.name,
+            sum(len(pool.paths) for pool in sets.pools),
+            len(sets.validation_paths),
+            ", ".join(sets.classes),
+        )
+        model = fit(settings, sets, folder)
+        from cellnet.convert import write_bundle
+
+        return write_bundle(model, settings, sets, folder)
+
+
+def _claim(folder: Path, recipe: Recipe, resume: bool) -> None:
+    """Make the run folder, or check that it holds this very recipe and may be gone on with."""
+    stored = folder / "recipe.yaml"
+    if stored.exists():
+        if not resume:
+            raise CellnetError(
+                f"{folder} holds a run already; go on with it by --resume, or choose another --run"
+            )
+        if read_recipe(stored) != recipe:
+            raise CellnetError(
+                f"the recipe differs from the one that {folder} was begun with ({stored}); "
+                "train it in another --run"
+            )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise CellnetError(f"{folder} is not empty and holds no run; choose another --run")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_recipe(recipe, stored)
+    except OSError as error:
+        raise CellnetError(f"cannot write the run folder {folder}: {error.strerror}") from error
+
+
+class _lock:  # noqa: N801 - reads as the statement it is
+    """Hold a run folder for this process; the lock falls with the process."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __enter__(self):
+        self.file = (self.folder / ".lock").open("w")
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.file.close()
+            raise CellnetError(f"another process trains in {self.folder}") from error
+
+    def __exit__(self, *_):
+        self.file.close()
+
+
+def fit(recipe: Recipe, sets: TrainingSet, folder: Path):
+    """Train until the recipe's end and return the network with its best weights.
+
+    Args:
+        recipe: The recipe.
+        sets: Images to train and to validate with.
+        folder: Run folder; goes on from its checkpoint where there is one.
+
+    Returns:
+        The Keras model with the weights of the best epoch, under the recipe's dtype policy.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
+    training = recipe.training
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(training.precision)
+    try:
+        return _fit(recipe, sets, folder)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _fit(recipe: Recipe, sets: TrainingSet, folder: Path):
+    import keras
+    import tensorflow as tf
+
+    from cellnet import callbacks, networks
+
+    training = recipe.training
+    sampler = Sampler(sets.pools, training.seed)
+    steps = sampler.epoch_size // training.batch
+    if steps == 0:
+        raise CellnetError(
+            f"an epoch of {sampler.epoch_size} images is smaller than a batch of {training.batch}; "
+            "raise data.per_class or lower training.batch in the recipe"
+        )
+    checkpoint = folder / "checkpoint.keras"
+    if checkpoint.exists():
+        model = keras.models.load_model(checkpoint)
+        done = int(model.optimizer.iterations.numpy()) // steps
+        log.info("going on after epoch %d", done)
+    else:
+        keras.utils.set_random_seed(training.seed)
+        model = networks.build(recipe.network.name, **recipe.network.arguments)
+        _compile(model, recipe, steps)
+        done = 0
+    history = callbacks.read_log(folder / "log.csv", done)
+    finished = done >= training.epochs or (history and callbacks.reached(recipe, history[-1]))
+    if not finished:
+        size, outputs = model.input_shape[1], model.output_shape[-1]
+        dataset = training_dataset(sampler, recipe.augment_views(), size, training.batch, done)
+        if outputs > 1:
+            dataset = dataset.map(lambda images, labels: (images, tf.one_hot(labels, outputs)))
+        model.fit(
+            dataset,
+            initial_epoch=done,
+            epochs=training.epochs,
+            steps_per_epoch=steps,
+            callbacks=callbacks.standard(recipe, sets, folder, steps, history),
+            verbose=0,
+        )
+    model.load_weights(folder / "best.weights.h5")
+    return model
+
+
+def _compile(model, recipe: Recipe, steps: int) -> None:
+    """Adam with the recipe's rate; XLA off, since it is four times slower on a CPU."""
+    import keras
+
+    training = recipe.training
+    rate = training.learning_rate
+    if training.schedule == "cosine":
+        warmup = round(training.warmup_epochs * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=rate / 100 if warmup else rate,
+            decay_steps=max(1, training.epochs * steps - warmup),
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    binary = model.output_shape[-1] == 1
+    loss = keras.losses.BinaryCrossentropy if binary else keras.losses.CategoricalCrossentropy
+    metric = keras.metrics.BinaryAccuracy if binary else keras.metrics.CategoricalAccuracy
+    model.compile(
+        optimizer=keras.optimizers.Adam(rate),
+        loss=loss(label_smoothing=training.label_smoothing),
+        metrics=[metric(name="accuracy")],
+        jit_compile=False,
+    )

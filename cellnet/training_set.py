@@ -1,0 +1,204 @@
+"""What a recipe trains on: photographed, simulated and drawn cells in balanced pools.
+
+A data folder is either one that ``cellnet data prepare`` wrote or a plain folder with one sub-folder
+a class, which is then prepared into the run folder. Simulated and drawn cells are made there too, once,
+from the recipe's seed. Only rows of the train side train; validation chooses the epoch; the test side
+is never opened here.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from cellnet.batches import Pool
+from cellnet.cells import CLASSES, GRANULARITY, NEUTROPHIL
+from cellnet.errors import CellnetError
+from cellnet.manifest import Manifest, Row, check_disjoint, counts, read_manifest
+from cellnet.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+__all__ = ["TrainingSet", "assemble", "granularity_label"]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Images of a run.
+
+    Attributes:
+        classes: Names of the labels, in the order of their indices.
+        pools: What trains.
+        validation_paths: Photographed (or simulated) images that choose the epoch.
+        validation_labels: Their labels, as indices of ``classes``.
+        about: Counts and sources, for the bundle and its card.
+    """
+
+    classes: tuple[str, ...]
+    pools: tuple[Pool, ...]
+    validation_paths: tuple[Path, ...]
+    validation_labels: tuple[int, ...]
+    about: dict
+
+
+def granularity_label(row: Row) -> int | None:
+    """Index in ``GRANULARITY`` that a neutrophil's suppression g stands for (design of chapter 5).
+
+    Returns:
+        1 (normal) for g up to 0.2, 0 (dysplastic) for g of two thirds and more, ``None`` between
+        them, for other cells, and where g is not known.
+    """
+    if row.label != NEUTROPHIL or row.granularity == "":
+        return None
+    suppression = float(row.granularity)
+    if suppression <= 0.2:
+        return 1
+    # Two thirds, as it may have been rounded when it was written.
+    return 0 if suppression >= 2 / 3 - 1e-3 else None
+
+
+def assemble(recipe: Recipe, data: Path, folder: Path) -> TrainingSet:
+    """Prepare what a recipe trains on.
+
+    Args:
+        recipe: The recipe.
+        data: A prepared folder (with ``manifest.csv``) or one with a sub-folder for each class.
+        folder: Run folder; ``data``, ``cohort`` and ``drawn`` are made in it where they are missing.
+
+    Returns:
+        Pools of the train side and the images of the validation side.
+
+    Raises:
+        CellnetError: The folder cannot be used, a class has no image, or an image stands on two
+            sides of the split.
+    """
+    cells = _cells(recipe, data, folder)
+    cohort = drawn = None
+    if recipe.target == "granularity" or recipe.data.hypogranulated:
+        cohort = _cohort(recipe, cells, folder)
+    if recipe.data.drawn:
+        drawn = _drawn(recipe, folder)
+    if recipe.target == "class":
+        return _classes(recipe, cells, cohort, drawn)
+    return _granularity(recipe, cohort, drawn)
+
+
+def _cells(recipe: Recipe, data: Path, folder: Path) -> Manifest:
+    if not data.is_dir():
+        raise CellnetError(
+            f"no data folder at {data}; give --data DIR, a folder with one sub-folder for each class"
+        )
+    if not (data / "manifest.csv").exists():
+        prepared = folder / "data"
+        if not (prepared / "manifest.csv").exists():
+            from cellnet.prepare import prepare
+
+            log.info("preparing %s", data)
+            prepare(data, recipe.data.adapter, prepared, seed=recipe.data.seed)
+        data = prepared
+    manifest = read_manifest(data)
+    check_disjoint(manifest.rows, str(manifest.file))
+    manifest.check_files()
+    return manifest
+
+
+def _cohort(recipe: Recipe, cells: Manifest, folder: Path) -> Manifest:
+    if not (folder / "cohort" / "manifest.csv").exists():
+        from cellnet.cohort import simulate
+
+        log.info("simulating hypogranulated neutrophils and smears")
+        simulate(cells.file, folder / "cohort", recipe.data.seed, partial=True)
+    manifest = read_manifest(folder / "cohort")
+    check_disjoint(manifest.rows, str(manifest.file))
+    return manifest
+
+
+def _drawn(recipe: Recipe, folder: Path) -> Manifest:
+    if not (folder / "drawn" / "manifest.csv").exists():
+        from cellnet.draw import draw_set
+
+        log.info("drawing cells")
+        draw_set(folder / "drawn", recipe.data.seed, per_class=recipe.data.drawn_per_class)
+    return read_manifest(folder / "drawn")
+
+
+def _paths(manifest: Manifest, rows: list[Row]) -> tuple[Path, ...]:
+    return tuple(manifest.path_of(row) for row in rows)
+
+
+def _classes(
+    recipe: Recipe, cells: Manifest, cohort: Manifest | None, drawn: Manifest | None
+) -> TrainingSet:
+    """Eight classes; some neutrophils without granules, some of everything drawn."""
+    total = recipe.data.per_class
+    train = cells.split("train")
+    pools = []
+    for index, label in enumerate(CLASSES):
+        photographed = [row for row in train if row.label == label]
+        if not photographed:
+            raise CellnetError(
+                f"the data have no {label} to train with; Model 1 needs all of {', '.join(CLASSES)}"
+            )
+        left = total
+        if drawn is not None:
+            own = [row for row in drawn.split("train") if row.label == label]
+            draws = round(recipe.data.drawn * total)
+            pools.append(Pool(index, _paths(drawn, own), draws))
+            left -= draws
+        if cohort is not None and label == NEUTROPHIL:
+            own = [row for row in cohort.split("train") if granularity_label(row) == 0]
+            draws = round(recipe.data.hypogranulated * left)
+            pools.append(Pool(index, _paths(cohort, own), draws))
+            left -= draws
+        pools.append(Pool(index, _paths(cells, photographed), left))
+    validation = cells.split("validation")
+    return TrainingSet(
+        CLASSES,
+        tuple(pools),
+        _paths(cells, validation),
+        tuple(CLASSES.index(row.label) for row in validation),
+        _about(recipe, cells, cohort, drawn),
+    )
+
+
+def _granularity(recipe: Recipe, cohort: Manifest, drawn: Manifest | None) -> TrainingSet:
+    """Neutrophils with and without their granules."""
+    total = recipe.data.per_class
+    pools = []
+    for index in range(len(GRANULARITY)):
+        left = total
+        if drawn is not None:
+            own = [row for row in drawn.split("train") if granularity_label(row) == index]
+            draws = round(recipe.data.drawn * total)
+            pools.append(Pool(index, _paths(drawn, own), draws))
+            left -= draws
+        own = [row for row in cohort.split("train") if granularity_label(row) == index]
+        pools.append(Pool(index, _paths(cohort, own), left))
+    validation = [
+        (row, granularity_label(row))
+        for row in cohort.split("validation")
+        if granularity_label(row) is not None
+    ]
+    return TrainingSet(
+        GRANULARITY,
+        tuple(pools),
+        _paths(cohort, [row for row, _ in validation]),
+        tuple(label for _, label in validation),
+        _about(recipe, None, cohort, drawn),
+    )
+
+
+def _about(
+    recipe: Recipe, cells: Manifest | None, cohort: Manifest | None, drawn: Manifest | None
+) -> dict:
+    """Counts by split and label of each manifest that was used, and its sources."""
+    about = {}
+    for name, manifest in (("cells", cells), ("cohort", cohort), ("drawn", drawn)):
+        if manifest is not None:
+            about[name] = {
+                "counts": counts(manifest.rows),
+                "sources": sorted({f"{row.source} ({row.licence})" for row in manifest.rows}),
+                "seed": recipe.data.seed,
+            }
+    return about
