@@ -6,6 +6,10 @@ and only a part of the residue is put back. `segment` finds the central white ce
 colour, outline as the best closed path around it), `suppress` does the rest. Classical image
 processing alone, so that no network decides what a network will learn. Which cells get which
 degree of suppression is left to `cohort`.
+
+Mean Dice on the 33 neutrophils of Zheng et al. (Micron 107, 2018, dataset 2): cytoplasm 0.928,
+nucleus 0.974, whole cell 0.961. Cells ringed by red cells or touching another white cell are the
+ones that it gets wrong (some 20 of 3,089 in Acevedo et al. 2020, by eye among the outliers).
 """
 
 from __future__ import annotations
