@@ -88,22 +88,21 @@ def overlap(data: Path | None, scratch: Path, cells: int, rounds: int) -> dict:
     import os
 
     import cellnet
+    from cellnet.scoring import CellReader, in_order
 
-    folder = scratch / "overlap"
-    files, what = measure.cells(data, cells, folder)
+    files, what = measure.cells(data, cells, scratch / "overlap")
     cores = len(os.sched_getaffinity(0))
-    report = cellnet.predict_smear(folder).to_dict()
-    scored = [folder / row["file"] for row in report["cells"] if row["granularity"] is not None]
+    model1, dysplasianet = cellnet.load("model1"), cellnet.load("dysplasianet")
+    reader = CellReader(model1, dysplasianet)
+    readings = list(in_order(reader, files))
+    scored = [file for file, reading in readings if reading.granularity is not None]
     work = [
         (bundle, _interpreter(bundle, cores), chosen)
-        for bundle, chosen in (
-            (cellnet.load("model1"), files),
-            (cellnet.load("dysplasianet"), scored),
-        )
+        for bundle, chosen in ((model1, files), (dysplasianet, scored))
     ]
     speeds = measure.medians(
         {
-            "cellnet": lambda: measure.per_second(lambda: cellnet.predict_smear(folder), cells),
+            "cellnet": lambda: measure.per_second(lambda: list(in_order(reader, files)), cells),
             "decode, then infer": lambda: measure.per_second(lambda: _serial(work), cells),
         },
         rounds,
