@@ -249,7 +249,9 @@ def measure_cells(
     }
 
 
-def measure_smears(counts: SmearCounts, point: OperatingPoint) -> dict[str, Any]:
+def measure_smears(
+    counts: SmearCounts, point: OperatingPoint, repeats: int = REPEATS, seed: int = 0
+) -> dict[str, Any]:
     """Measure the decision on smears whose diagnosis is known.
 
     A smear with fewer neutrophils than the minimum is indeterminate: it is counted and listed, and
@@ -258,6 +260,8 @@ def measure_smears(counts: SmearCounts, point: OperatingPoint) -> dict[str, Any]
     Args:
         counts: neutrophils and dysplastic neutrophils of each smear, at the point's cut-off.
         point: the operating point; its threshold and minimum are used.
+        repeats: bootstrap samples.
+        seed: seed of the bootstrap.
 
     Returns:
         Counts, ``auc`` of the dysplastic share, ``accuracy``, ``balanced_accuracy``,
@@ -283,7 +287,7 @@ def measure_smears(counts: SmearCounts, point: OperatingPoint) -> dict[str, Any]
         "auc": auc(truth, fraction[decided]).to_json(),
         "accuracy": proportion(called == truth).to_json(),
         "balanced_accuracy": balanced_accuracy(
-            truth.astype(np.int64), called.astype(np.int64), 2
+            truth.astype(np.int64), called.astype(np.int64), 2, None, None, repeats, seed
         ).to_json(),
         "sensitivity": shares["sensitivity"].to_json(),
         "specificity": shares["specificity"].to_json(),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellnet.cells import CLASSES, NEUTROPHIL
-from cellnet.errors import CellnetError
+from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.manifest import Manifest, Row
 from cellnet.operating_point import OperatingPoint
 from cellnet.smear import HOLDS
@@ -235,26 +235,27 @@ def answer(
     Raises:
         CellnetError: where no image could be used.
     """
-    from cellnet.predict import score_files
+    from cellnet.scoring import score_files
 
-    by_path: dict[str, Row] = {}
     unreadable: dict[str, str] = {}
     for row in rows:
-        path = manifest.path_of(row)
-        wrong = _changed(path, row)
+        wrong = _changed(manifest.path_of(row), row)
         if wrong:
             unreadable[row.path] = wrong
+    asked = [row for row in rows if row.path not in unreadable]
+    kept, outputs = [], []
+    scored = score_files(
+        bundle,
+        [Path(row.path) for row in asked],
+        root=manifest.root,
+        progress=bundle.name if progress else None,
+    )
+    for row, (_, output) in zip(asked, scored, strict=True):
+        if isinstance(output, UnreadableImage):
+            unreadable[row.path] = output.reason
         else:
-            by_path[str(path)] = row
-    scored, refused = score_files(bundle, [Path(path) for path in by_path], progress=progress)
-    outputs = {by_path[str(path)].path: output for path, output in scored}
-    for entry in refused:
-        path, reason = _refusal(entry)
-        unreadable[by_path[str(path)].path] = reason
-    lost = [row.path for row in rows if row.path not in outputs and row.path not in unreadable]
-    if lost:
-        raise RuntimeError(f"{len(lost)} images were neither scored nor refused, as {lost[0]}")
-    kept = [row for row in rows if row.path in outputs]
+            kept.append(row)
+            outputs.append(output)
     if not kept:
         first = next(iter(unreadable.items()), ("", "no row was given"))
         raise CellnetError(
@@ -263,7 +264,7 @@ def answer(
         )
     return Answers(
         kept,
-        np.stack([np.asarray(outputs[row.path], dtype=np.float32).reshape(-1) for row in kept]),
+        np.stack(outputs),
         [
             {"file": row.path, "reason": unreadable[row.path]}
             for row in rows
@@ -279,13 +280,6 @@ def _changed(path: Path, row: Row) -> str:
     except OSError as error:
         return str(error.strerror or error)
     return "" if found == row.sha256 else "its sha256 is not that of the manifest"
-
-
-def _refusal(entry: Any) -> tuple[str, str]:
-    """Path and reason of a refused file, given as a dictionary or as an UnreadableImage."""
-    if isinstance(entry, dict):
-        return str(entry["file"]), str(entry["reason"])
-    return str(entry.path), str(entry.reason)
 
 
 def is_called_neutrophil(probabilities: np.ndarray) -> np.ndarray:

@@ -1,0 +1,404 @@
+"""Measure a trained bundle on a manifest: every number with its interval, as JSON and as a page.
+
+A class network is measured on the rows' labels, a granularity network on neutrophils with known
+suppression and on smears with known diagnoses, counted as the program counts them. The answer names
+the model, the weights, the manifest and the split, and lists every file that could not be used and
+every reason for caution. What is measured is written in ``measure``, the page in
+``evaluation_page``.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cellnet import __version__
+from cellnet.calibrate import load_classifier
+from cellnet.cells import CLASSES, FIVE
+from cellnet.errors import CellnetError
+from cellnet.manifest import Manifest, Row, read_manifest
+from cellnet.measure import measure_cells, measure_classes, measure_smears
+from cellnet.metrics import REPEATS, proportion
+from cellnet.operating_point import OperatingPoint, read_operating_point
+from cellnet.smear import HOLDS
+from cellnet.truth import (
+    Answers,
+    answer,
+    count_smears,
+    describe_manifest,
+    granularity_of,
+    groups_of,
+    read_diagnoses,
+    score_smears,
+)
+
+if TYPE_CHECKING:
+    from cellnet.bundle import Bundle
+
+__all__ = ["SCHEMA", "evaluate"]
+
+log = logging.getLogger(__name__)
+
+SCHEMA = "cellnet/evaluation/1"
+COHORT_TESTS = ("test-by-cell", "test-by-smear", "proof-of-concept")
+SMEAR_SPLITS = ("test-by-smear", "proof-of-concept")
+
+
+def evaluate(
+    model: str | Path | Bundle,
+    manifest: str | Path | Manifest,
+    split: str = "test",
+    html: str | Path | None = None,
+    out: str | Path | None = None,
+    among: str | Sequence[str] | None = None,
+    group: str = "auto",
+    classifier: str | Path | Bundle | None = "model1",
+    repeats: int = REPEATS,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Measure a bundle on one split of a manifest.
+
+    Args:
+        model: a bundle: its name, its folder, or the loaded bundle.
+        manifest: a manifest: its folder, its file, or the manifest itself.
+        split: the split to measure on. For a granularity network on a cohort without a split
+            "test", that word stands for its three test sets.
+        html: write a self-contained page there too.
+        out: write the answer there too, as JSON.
+        among: for a class network: only rows of these classes are measured, and the rule ``forced``
+            chooses among them alone. ``"five"``, class names with commas between, or a sequence;
+            None (or ``"eight"``) for all. Where a manifest holds only the five mature white cells,
+            ``"five"`` is taken of itself.
+        group: what ties cells together: ``patient``, ``smear``, ``source_cell``, ``none``, or
+            ``auto``, the first of these that every row has. Intervals treat a group as the unit.
+        classifier: for smears: the Model 1 bundle that names neutrophils, as the program runs; None
+            (or ``"none"``) to count the manifest's own neutrophils alone.
+        repeats: bootstrap samples.
+        seed: seed of the bootstrap.
+        progress: show bars on standard error.
+
+    Returns:
+        The answer, ``"schema": "cellnet/evaluation/1"``, of plain JSON values; ``kind`` is
+        ``classes`` (see :func:`cellnet.measure.measure_classes`) or ``granularity``, with ``sets``:
+        by split, ``cells`` (:func:`cellnet.measure.measure_cells`) and, for smears,
+        ``smears_as_run`` and ``smears_by_known_neutrophils``
+        (:func:`cellnet.measure.measure_smears`).
+
+    Raises:
+        CellnetError: where the split is missing, no image could be used, an operating point is
+            missing or belongs to other weights, the extra for plots is not installed (``html``), or
+            a file cannot be written.
+    """
+    from cellnet.bundle import Bundle, load
+
+    if html is not None:
+        from cellnet.evaluation_page import require_plots
+
+        require_plots()
+    bundle = model if isinstance(model, Bundle) else load(model)
+    if not isinstance(manifest, Manifest):
+        manifest = read_manifest(manifest)
+    head: dict[str, Any] = {
+        "schema": SCHEMA,
+        "kind": "classes" if bundle.kind == "probabilities" else "granularity",
+        "model": bundle.identity(),
+        "data": describe_manifest(manifest),
+        "split": split,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cellnet": __version__,
+        "environment": _environment(),
+        "bootstrap": {"samples": repeats, "seed": seed},
+    }
+    if bundle.kind == "probabilities":
+        result = _classes(bundle, manifest, split, among, group, repeats, seed, progress)
+    else:
+        if among is not None:
+            raise CellnetError(
+                f"classes are chosen (--among {among}) for a class network; {bundle.name} answers "
+                "a granularity score"
+            )
+        result = _granularity(bundle, manifest, split, group, classifier, repeats, seed, progress)
+    result = {**head, **result}
+    for entry in result["unreadable"]:
+        log.warning("not used: %s: %s", entry["file"], entry["reason"])
+    if out is not None:
+        _write(Path(out), json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    if html is not None:
+        from cellnet.evaluation_page import render
+
+        _write(Path(html), render(result))
+    return result
+
+
+# --- eight classes -----------------------------------------------------------------------------
+
+
+def _classes(
+    bundle: Bundle,
+    manifest: Manifest,
+    split: str,
+    among: str | Sequence[str] | None,
+    group: str,
+    repeats: int,
+    seed: int,
+    progress: bool,
+) -> dict[str, Any]:
+    """Measure Model 1; see :func:`evaluate`."""
+    rows = manifest.split(split)
+    wanted = _among(among, rows)
+    left_out = Counter(row.label for row in rows if wanted and row.label not in wanted)
+    rows = [row for row in rows if not wanted or row.label in wanted]
+    if not rows:
+        raise CellnetError(
+            f"the split '{split}' has no cell of the classes {', '.join(wanted or ())}"
+        )
+    found = answer(bundle, manifest, rows, progress)
+    column, groups = groups_of(found.rows, group)
+    truth = np.array([CLASSES.index(row.label) for row in found.rows])
+    measured = measure_classes(truth, found.outputs, groups, wanted, repeats, seed)
+    return {
+        "n": len(found.rows),
+        "groups": _told_groups(column, groups),
+        "among": None if wanted is None else list(wanted),
+        "left_out": {name: left_out[name] for name in CLASSES if left_out[name]},
+        "unreadable": found.unreadable,
+        "warnings": _warnings(found.rows, column, found.unreadable, left_out),
+        **measured,
+        "subsets": _subsets(found, truth, groups),
+        "mistakes": _mistakes(found, truth),
+    }
+
+
+def _among(among: str | Sequence[str] | None, rows: Sequence[Row]) -> tuple[str, ...] | None:
+    """The classes to choose among, in the order of `CLASSES`; None for all eight."""
+    if among is None:
+        return FIVE if {row.label for row in rows} <= set(FIVE) else None
+    if among == "eight":
+        return None
+    names = FIVE if among == "five" else among.split(",") if isinstance(among, str) else among
+    names = [name.strip() for name in names]
+    for name in names:
+        if name not in CLASSES:
+            raise CellnetError(
+                f"there is no class '{name}' to choose among; valid are: five, eight, "
+                f"{', '.join(CLASSES)}"
+            )
+    if len(set(names)) < 2:
+        raise CellnetError(f"two classes or more are needed to choose among, got {len(set(names))}")
+    return tuple(name for name in CLASSES if name in names)
+
+
+def _subsets(found: Answers, truth: np.ndarray, groups: np.ndarray | None) -> list[dict[str, Any]]:
+    """Accuracy, by the program's rule, of what a class or a split hides."""
+    right = np.where(found.outputs.max(axis=1) > HOLDS, found.outputs.argmax(axis=1), -1) == truth
+    kinds: dict[tuple[str, str], list[int]] = {}
+    sources = {row.source for row in found.rows}
+    for number, row in enumerate(found.rows):
+        if row.subtype:
+            kinds.setdefault(("sub-type", f"{row.label}: {row.subtype}"), []).append(number)
+        if row.granularity:
+            made = "suppressed, g >= 2/3" if float(row.granularity) >= 0.6666 else "g < 2/3"
+            kinds.setdefault(("granules", f"{row.label}: {made}"), []).append(number)
+        if len(sources) > 1:
+            kinds.setdefault(("source", row.source or "not named"), []).append(number)
+    return [
+        {
+            "by": by,
+            "name": name,
+            "accuracy": proportion(
+                right[members], None if groups is None else groups[members]
+            ).to_json(),
+        }
+        for (by, name), members in sorted(kinds.items())
+    ]
+
+
+def _mistakes(found: Answers, truth: np.ndarray) -> list[dict[str, Any]]:
+    """Every cell that the program's rule names wrongly, the surest mistakes first."""
+    wrong = []
+    for row, label, values in zip(found.rows, truth, found.outputs, strict=True):
+        best = int(values.argmax())
+        holds = float(values[best]) > HOLDS
+        if holds and best == label:
+            continue
+        wrong.append(
+            {
+                "file": row.path,
+                "truth": row.label,
+                "called": CLASSES[best] if holds else "other",
+                "probability": float(values[best]),
+                "probability_of_truth": float(values[label]),
+            }
+        )
+    return sorted(wrong, key=lambda entry: (-entry["probability"], entry["file"]))
+
+
+# --- granularity -------------------------------------------------------------------------------
+
+
+def _granularity(
+    bundle: Bundle,
+    manifest: Manifest,
+    split: str,
+    group: str,
+    classifier: str | Path | Bundle | None,
+    repeats: int,
+    seed: int,
+    progress: bool,
+) -> dict[str, Any]:
+    """Measure DysplasiaNet; see :func:`evaluate`."""
+    present = {row.split for row in manifest.rows}
+    tests = [name for name in COHORT_TESTS if name in present]
+    splits = tests if split == "test" and split not in present and tests else [split]
+    rows_of = {name: manifest.split(name) for name in splits}
+    has_smears = any(name in SMEAR_SPLITS for name in splits)
+    point = read_operating_point(bundle.folder, bundle.sha256)
+    namer = load_classifier(classifier) if has_smears else None
+    diagnoses = read_diagnoses(manifest) if has_smears else {}
+    sets, unreadable, warnings = {}, [], []
+    for name, rows in rows_of.items():
+        if name in SMEAR_SPLITS:
+            smears = score_smears(bundle, namer, manifest, rows, progress)
+            unreadable += smears.unreadable
+            ways = {"smears_by_known_neutrophils": smears.known}
+            if smears.called is not None:
+                ways = {"smears_as_run": smears.called, **ways}
+            measured: dict[str, Any] = {
+                way: measure_smears(
+                    count_smears(smears.rows, smears.score, counted, diagnoses, point.cutoff),
+                    point, repeats, seed,
+                )
+                for way, counted in ways.items()
+            }
+            cells = [
+                (row, score)
+                for row, score, known in zip(smears.rows, smears.score, smears.known, strict=True)
+                if known and row.granularity
+            ]
+            used = [row for row, _ in cells]
+            scores = np.array([score for _, score in cells])
+        else:
+            wanted = [row for row in rows if row.granularity]
+            if not wanted:
+                raise CellnetError(
+                    f"the split '{name}' has no neutrophil with known granularity, so there is "
+                    "nothing to measure; make a cohort with `cellnet data simulate`"
+                )
+            found = answer(bundle, manifest, wanted, progress)
+            unreadable += found.unreadable
+            measured, used, scores = {}, found.rows, found.outputs[:, 0].astype(np.float64)
+        column, groups = groups_of(used, group)
+        if used:
+            measured["cells"] = {
+                "groups": _told_groups(column, groups),
+                **measure_cells(
+                    granularity_of(used), scores, point, groups,
+                    np.array([row.source_cell for row in used]), repeats, seed,
+                ),
+            }
+        sets[name] = measured
+        warnings += _fitted_here(point, manifest, name)
+    if manifest.about.get("simulated"):
+        warnings.append(f"simulated: {manifest.about['simulated']}")
+    if has_smears and manifest.about.get("repeats"):
+        warnings.append(
+            f"{manifest.about['repeats']}; intervals by smear take the smears as independent"
+        )
+    every = [row for rows in rows_of.values() for row in rows]
+    return {
+        "splits": splits,
+        "n": sum(found["cells"]["n"] for found in sets.values() if "cells" in found),
+        "operating_point": {
+            "cutoff": point.cutoff,
+            "threshold": point.threshold,
+            "minimum_neutrophils": point.minimum_neutrophils,
+            "created": point.created,
+        },
+        "classifier": None if namer is None else namer.identity(),
+        "unreadable": _once(unreadable),
+        "warnings": [*_warnings(every, None, unreadable, {}), *warnings],
+        "sets": sets,
+    }
+
+
+def _fitted_here(point: OperatingPoint, manifest: Manifest, split: str) -> list[str]:
+    """Say so where a cut is judged on the very cells that it was fitted on."""
+    found = describe_manifest(manifest).get("manifest_sha256")
+    return [
+        f"the {what} was fitted on this very split ({split}): what it does here is optimistic"
+        for what, fit in (("cell cut-off", point.cell), ("smear threshold", point.smear))
+        if fit is not None
+        and fit.fitted_on.get("split") == split
+        and fit.fitted_on.get("manifest_sha256") == found
+    ]
+
+
+# --- what both say -----------------------------------------------------------------------------
+
+
+def _warnings(
+    rows: Sequence[Row],
+    column: str | None,
+    unreadable: Sequence[dict[str, str]],
+    left_out: dict[str, int],
+) -> list[str]:
+    """Reasons for caution that stand beside every number."""
+    found = []
+    if not any(row.patient or row.smear for row in rows):
+        found.append(
+            "no patient or smear is known for any cell: cells of one patient may stand in training "
+            "and here, so the scores are optimistic"
+        )
+    elif column is None and any(row.patient for row in rows):
+        found.append(
+            "the patient is known for some cells only, so intervals take cells as independent"
+        )
+    if unreadable:
+        found.append(f"{len(unreadable)} files could not be used and are not in the numbers")
+    if left_out:
+        told = ", ".join(f"{count} {name}" for name, count in left_out.items())
+        found.append(f"cells of other classes were left out: {told}")
+    drawn = sum("drawn" in row.source.lower() for row in rows)
+    if drawn:
+        found.append(f"{drawn} of {len(rows)} cells are drawn, not photographed")
+    return found
+
+
+def _told_groups(column: str | None, groups: np.ndarray | None) -> dict[str, Any]:
+    return {"by": column, "n": None if groups is None else len(set(groups.tolist()))}
+
+
+def _once(entries: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    return [dict(pair) for pair in dict.fromkeys(tuple(entry.items()) for entry in entries)]
+
+
+def _environment() -> dict[str, str]:
+    found = {"python": platform.python_version(), "machine": platform.machine(),
+             "system": platform.system(), "numpy": np.__version__}
+    for package in ("ai-edge-litert", "opencv-python-headless"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _write(file: Path, text: str) -> None:
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise CellnetError(f"cannot write {file}: {error.strerror or error}") from error

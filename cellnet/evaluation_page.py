@@ -1,0 +1,343 @@
+"""How an evaluation is shown: a few lines for a terminal, or a page with tables and curves.
+
+Both are made from the dictionary that `evaluate` returns and from nothing else, so a page can be
+made again from a stored JSON file, and cannot show a number that the JSON lacks. The page is one
+file that loads nothing from elsewhere, and no photograph of a cell is on it. The plots need
+matplotlib, which comes with the extra ``train``; it is imported when a page is made.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cellnet.errors import CellnetError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["render", "require_plots", "summary"]
+
+# Okabe and Ito's colours, which people with any colour vision can tell apart, and a grey.
+COLOURS = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f6000", "#000000",
+)
+INK, FAINT, GRID = "#1d2433", "#6b7385", "#dfe3ea"
+DYSPLASTIC, NORMAL = "#d55e00", "#0072b2"
+MOST_MISTAKES = 40
+
+WAYS = {
+    "smears_as_run": "Smears, as the program runs (neutrophils that Model 1 calls)",
+    "smears_by_known_neutrophils": "Smears, over the manifest's own neutrophils",
+    "cells": "Cells",
+}
+
+
+def require_plots() -> None:
+    """Check that the plotting library is there, before hours of work are spent.
+
+    Raises:
+        CellnetError: where it is not, naming the extra that brings it.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise CellnetError(
+            "the page of an evaluation needs matplotlib, which is not installed: "
+            "install the extra with `pip install 'cellnet[train]'`, or leave --html out"
+        ) from None
+
+
+def render(result: dict[str, Any]) -> str:
+    """Make the page of an evaluation.
+
+    Args:
+        result: what :func:`cellnet.evaluate.evaluate` returned, or the same read from its JSON.
+
+    Returns:
+        One HTML document that loads nothing from elsewhere.
+
+    Raises:
+        CellnetError: where matplotlib is not installed.
+    """
+    require_plots()
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("cellnet"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=_percent, interval=_interval, number=_number, heat=_heat, count=_count
+    )
+    plots: dict[str, Any]
+    if result["kind"] == "classes":
+        plots = {
+            "Sensitivity and precision of each class": _picture(
+                lambda axes: _forest(axes, result["per_class"]),
+                "Sensitivity and precision of each class with 95 % intervals", height=4.6,
+            ),
+            "ROC, one class against all others": _picture(
+                lambda axes: _rocs(axes, result), "ROC curves of the classes"
+            ),
+            "The same, upper left corner": _picture(
+                lambda axes: _rocs(axes, result, corner=True), "ROC curves, upper left corner"
+            ),
+            "Reliability of the probability": _picture(
+                lambda axes: _reliability(axes, result["calibration"], "probability", "right"),
+                "Share of right answers by probability",
+            ),
+        }
+    else:
+        plots = {
+            split: {way: _granularity_plots(way, found) for way, found in parts.items()}
+            for split, parts in result["sets"].items()
+        }
+    return environment.get_template("evaluation.html").render(
+        result=result, plots=plots, ways=WAYS, most_mistakes=MOST_MISTAKES
+    )
+
+
+def _granularity_plots(way: str, found: dict[str, Any]) -> dict[str, str]:
+    """Pictures of one part of one set, by title."""
+    plots = {}
+    if way == "cells":
+        plots["Scores of normal and dysplastic cells"] = _picture(
+            lambda axes: _histogram(axes, found), "Histogram of granularity scores by truth"
+        )
+        plots["ROC of the score"] = _picture(
+            lambda axes: _single_roc(axes, found), "ROC curve of the granularity score"
+        )
+        plots["Reliability of the score"] = _picture(
+            lambda axes: _reliability(axes, found["calibration"], "granularity score", "normal"),
+            "Share of normal cells by score",
+        )
+        return plots
+    plots["Dysplastic share of each smear"] = _picture(
+        lambda axes: _smear_shares(axes, found), "Dysplastic share of each smear by diagnosis"
+    )
+    plots["ROC of the dysplastic share"] = _picture(
+        lambda axes: _single_roc(axes, found), "ROC curve of the dysplastic share"
+    )
+    return plots
+
+
+def summary(result: dict[str, Any]) -> str:
+    """An evaluation in a few lines for people.
+
+    Args:
+        result: what :func:`cellnet.evaluate.evaluate` returns.
+    """
+    model, data = result["model"], result["data"]
+    lines = [
+        f"{model['name']} {model['version']} ({model['sha256'][:12]}) on {data['manifest']}, "
+        f"split {result['split']}, {result['n']} cells"
+    ]
+    if result["kind"] == "classes":
+        lines.append(_line("accuracy", result["accuracy"]))
+        lines.append(_line("balanced accuracy", result["balanced_accuracy"]))
+        for name, rule in result["rules"].items():
+            lines.append(_line(f"{name}: balanced accuracy", rule["balanced_accuracy"]))
+        error = result["calibration"]["expected_calibration_error"]
+        lines.append(f"  expected calibration error {error:.4f}")
+        for name, row in result["per_class"].items():
+            if row["cells"]:
+                lines.append(_line(f"{name}: sensitivity", row["sensitivity"]))
+    for split, found in result.get("sets", {}).items():
+        for part, measured in found.items():
+            told = part.replace("_", " ")
+            lines.append(f"  {split}, {told}: n = {measured['n']}")
+            for key in ("auc", "accuracy", "sensitivity", "specificity"):
+                lines.append("  " + _line("AUC" if key == "auc" else key, measured[key]))
+    lines += [f"  warning: {text}" for text in result["warnings"]]
+    return "\n".join(lines)
+
+
+def _line(title: str, estimate: dict[str, Any]) -> str:
+    if estimate["value"] is None:
+        return f"  {title}: undefined (n = {estimate['n']})"
+    told = f"  {title} {_number(estimate['value'])}"
+    if estimate["ci95"] is not None:
+        told += f" (95 % interval {_interval(estimate, 'number')})"
+    return told
+
+
+# --- numbers for people ------------------------------------------------------------------------
+
+
+def _cut(value: float, digits: int) -> str:
+    """A number with so many digits; never rounded up to its whole, which only a whole may show."""
+    text = f"{value:.{digits}f}"
+    if float(text) in (1.0, 100.0) and value < float(text):
+        return f"{float(text) - 10.0**-digits:.{digits}f}"
+    return text
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else _cut(100 * value, digits)
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "–" if value is None else _cut(value, digits)
+
+
+def _interval(estimate: dict[str, Any], form: str = "percent") -> str:
+    if estimate["ci95"] is None:
+        return ""
+    show = _percent if form == "percent" else _number
+    return " to ".join(show(end) for end in estimate["ci95"])
+
+
+def _count(value: int) -> str:
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def _heat(count: int, total: int) -> str:
+    """Background of a confusion matrix's field: the share of its row, on a root scale."""
+    share = math.sqrt(count / total) if total else 0.0
+    return f"{0.75 * share:.3f}"
+
+
+# --- pictures ----------------------------------------------------------------------------------
+
+
+def _picture(draw: Callable[[Axes], None], told: str, height: float = 4.2) -> str:
+    """An <img> with an SVG inside; ``told`` is what is read out instead."""
+    import matplotlib
+    from markupsafe import Markup, escape
+    from matplotlib.figure import Figure
+
+    style = {
+        "font.size": 11, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "text.color": INK,
+        "xtick.color": FAINT, "ytick.color": INK, "axes.grid": True, "grid.color": GRID,
+        "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,
+        "svg.fonttype": "path", "svg.hashsalt": "cellnet", "legend.frameon": False,
+    }
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(5.2, height), layout="constrained")
+        draw(figure.add_subplot())
+        stream = io.BytesIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    data = base64.b64encode(stream.getvalue()).decode("ascii")
+    return Markup(
+        f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(told)}" width="520">'
+    )
+
+
+def _unit_square(axes: Axes, across: str, up: str) -> None:
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=across, ylabel=up, aspect="equal")
+
+
+def _forest(axes: Axes, per_class: dict[str, Any]) -> None:
+    names = [name for name, row in per_class.items() if row["cells"]]
+    for number, name in enumerate(names):
+        for key, colour, shift in (("sensitivity", COLOURS[0], -0.15),
+                                   ("precision", COLOURS[1], 0.15)):
+            found = per_class[name][key]
+            if found["value"] is None:
+                continue
+            axes.plot([100 * end for end in found["ci95"]], [number + shift] * 2, color=colour,
+                      lw=2, solid_capstyle="round")
+            axes.plot(100 * found["value"], number + shift, "o", color=colour, ms=6,
+                      label=key if number == 0 else None)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("%")
+    axes.grid(axis="y", visible=False)
+    low = axes.get_xlim()[0]
+    axes.set_xlim(max(low, -1), 100 + (100 - max(low, 0)) * 0.03)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2)
+
+
+def _rocs(axes: Axes, result: dict[str, Any], corner: bool = False) -> None:
+    for number, (name, curve) in enumerate(result["curves"].items()):
+        if curve is None:
+            continue
+        area = _number(result["per_class"][name]["auc"]["value"])
+        axes.step(
+            curve["false_positive_rate"], curve["sensitivity"], where="post",
+            color=COLOURS[number % len(COLOURS)], lw=1.8, ls="-" if number < 4 else (0, (4, 1.2)),
+            label=f"{name} {area}",
+        )
+    axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":")
+    _unit_square(axes, "1 - specificity", "sensitivity")
+    if corner:
+        axes.set(xlim=(-0.002, 0.1), ylim=(0.9, 1.002))
+    else:
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower right", title="AUC", fontsize=10, alignment="left")
+
+
+def _single_roc(axes: Axes, found: dict[str, Any]) -> None:
+    curve = found["curve"]
+    _unit_square(axes, "1 - specificity", "sensitivity")
+    axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":")
+    if curve is None:
+        axes.text(0.5, 0.55, "one of the two kinds is missing", ha="center", color=FAINT)
+        return
+    axes.plot(curve["false_positive_rate"], curve["sensitivity"], color=COLOURS[0], lw=2,
+              label=f"AUC {_number(found['auc']['value'])}", clip_on=False)
+    if None not in (found["sensitivity"]["value"], found["specificity"]["value"]):
+        axes.plot(1 - found["specificity"]["value"], found["sensitivity"]["value"], "o", ms=9,
+                  color=COLOURS[1], label="operating point", clip_on=False, zorder=5)
+    axes.legend(loc="lower right")
+
+
+def _reliability(axes: Axes, calibration: dict[str, Any], across: str, what: str) -> None:
+    rows = [row for row in calibration["rows"] if row["n"]]
+    axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":")
+    most = max(row["n"] for row in rows) if rows else 1
+    for row in rows:
+        width = row["high"] - row["low"]
+        axes.bar(row["low"], 0.2 * row["n"] / most, width, align="edge", color=GRID, zorder=1)
+        axes.plot([row["confidence"]] * 2, row["right_ci95"], color=COLOURS[0], lw=1.6, zorder=3)
+    axes.plot([row["confidence"] for row in rows], [row["right"] for row in rows], "o",
+              color=COLOURS[0], ms=5, zorder=4)
+    _unit_square(axes, f"{across} (grey: how many cells)", f"share {what}")
+
+
+def _histogram(axes: Axes, found: dict[str, Any]) -> None:
+    edges = found["scores"]["edges"]
+    width = edges[1] - edges[0]
+    for key, colour, shift in (("dysplastic", DYSPLASTIC, 0.0), ("normal", NORMAL, 0.5)):
+        axes.bar(
+            [edge + shift * width for edge in edges[:-1]], found["scores"][key], 0.5 * width,
+            align="edge", color=colour, label=f"{key} ({found[key]})",
+        )
+    cut = float(found["rule"].rsplit(" ", 1)[1])
+    axes.axvline(cut, color=INK, lw=1.2, ls="--", label=f"cut-off {_number(cut)}")
+    if max([*found["scores"]["dysplastic"], *found["scores"]["normal"]]) > 50:
+        axes.set_yscale("symlog", linthresh=10)
+    axes.set(xlim=(0, 1), xlabel="granularity score", ylabel="cells", ylim=(0, None))
+    axes.grid(axis="x", visible=False)
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda at: labels[at].startswith("cut-off"))
+    axes.legend([handles[at] for at in order], [labels[at] for at in order], fontsize=9.5,
+                loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.2)
+
+
+def _smear_shares(axes: Axes, found: dict[str, Any]) -> None:
+    """A dot for each smear, side by side where shares are alike."""
+    for place, (diagnosis, colour) in enumerate((("healthy", NORMAL), ("mds", DYSPLASTIC))):
+        shares = sorted(
+            100 * smear["dysplastic_fraction"]
+            for smear in found["smears"]
+            if smear["diagnosis"] == diagnosis and smear["decision"] != "indeterminate"
+        )
+        taken: dict[int, int] = {}
+        for share in shares:
+            level = round(share / 2.5)
+            number = taken.get(level, 0)
+            taken[level] = number + 1
+            aside = (number + 1) // 2 * (1 if number % 2 else -1)
+            axes.plot(place + max(-0.45, min(0.45, 0.055 * aside)), share, "o", color=colour, ms=6,
+                      alpha=0.75, mec="white", mew=0.6)
+    cut = 100 * float(found["rule"].rsplit(" ", 1)[1])
+    axes.axhline(cut, color=INK, lw=1.2, ls="--")
+    axes.text(0.5, cut + 1, f"threshold {cut:.1f} %", ha="center", va="bottom", fontsize=10)
+    axes.set_xticks([0, 1], [f"healthy ({found['healthy']})", f"MDS ({found['mds']})"])
+    axes.set(xlim=(-0.5, 1.5), ylim=(-2, 102), ylabel="dysplastic neutrophils, %")
+    axes.grid(axis="x", visible=False)
