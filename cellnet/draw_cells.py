@@ -99,7 +99,9 @@ def neutrophil(rng: np.random.Generator, n: int, granularity: float) -> Layer:
         lobes = int(rng.choice([2, 3, 4, 5], p=[0.2, 0.45, 0.28, 0.07]))
         size = radius * {2: 0.37, 3: 0.32, 4: 0.275, 5: 0.24}[lobes] * rng.uniform(0.93, 1.07)
         nucleus = lobed(rng, n, lobes, size, radius * 0.92)
-    texture = chromatin(rng, nucleus, grain=1.45, light=0.13, contrast=rng.uniform(0.9, 1.3))
+    texture = chromatin(
+        rng, nucleus, grain=1.45, light=0.13, contrast=rng.uniform(0.9, 1.3), rough=0.15
+    )
     layer = _put(layer, texture, nucleus)
     return Layer(layer * mask, mask, nucleus, radius)
 
@@ -145,7 +147,7 @@ def basophil(rng: np.random.Generator, n: int, granularity: float) -> Layer:
         stretch=rng.uniform(1.0, 1.15),
         angle=rng.uniform(0, np.pi),
     )
-    tint = jitter(rng, (200.0, 150.0, 180.0), 8.0)
+    tint = jitter(rng, (188.0, 134.0, 174.0), 9.0)
     mask, layer = _body(rng, n, curve, tint, mottle=0.12, rim=0.2)
     nucleus = lobed(rng, n, int(rng.choice([2, 3])), radius * rng.uniform(0.44, 0.52), radius)
     nucleus = cv2.GaussianBlur(nucleus, (0, 0), 1.5)
@@ -153,9 +155,9 @@ def basophil(rng: np.random.Generator, n: int, granularity: float) -> Layer:
         rng, nucleus, grain=1.4, light=0.45, contrast=0.5, dark=(80.0, 34.0, 134.0), rim=0.3
     )
     layer = _put(layer, texture, nucleus)
-    count = radius * radius * rng.uniform(0.11, 0.19)
-    field = dots(rng, n, int(count), rng.uniform(1.6, 2.0), within=radius * 1.02, spread=0.3)
-    grains = smoothstep(field, 0.5, 0.9) * np.float32(granularity)
+    count = radius * radius * rng.uniform(0.14, 0.24)
+    field = dots(rng, n, int(count), rng.uniform(1.3, 1.8), within=radius * 1.02, spread=0.3)
+    grains = smoothstep(field, 0.5, 1.1) * np.float32(granularity)
     layer = _over(layer, jitter(rng, (52.0, 18.0, 102.0), 4.0), grains * np.float32(0.92))
     return Layer(layer * mask, mask, nucleus, radius)
 
@@ -171,7 +173,7 @@ def lymphocyte(rng: np.random.Generator, n: int, granularity: float) -> Layer:
         stretch=rng.uniform(1.0, 1.12),
         angle=rng.uniform(0, np.pi),
     )
-    blue = jitter(rng, (160.0, 144.0, 188.0), 9.0)
+    blue = jitter(rng, (148.0, 132.0, 178.0), 9.0)
     mask, layer = _body(rng, n, curve, blue, mottle=0.2, rim=0.25)
     share = rng.uniform(0.8, 0.94)
     off = radius * (1 - share) * rng.uniform(0.2, 0.9)
@@ -186,7 +188,7 @@ def lymphocyte(rng: np.random.Generator, n: int, granularity: float) -> Layer:
         nucleus,
         grain=1.5,
         light=0.25,
-        contrast=rng.uniform(0.25, 0.65),
+        contrast=rng.uniform(0.35, 0.75),
         dark=(60.0, 26.0, 116.0),
     )
     layer = _put(layer, texture, nucleus)
@@ -244,7 +246,7 @@ def ig(rng: np.random.Generator, n: int, granularity: float) -> Layer:
     if stage == 2:
         nucleus = notched(rng, n, radius * rng.uniform(0.64, 0.72), rng.uniform(0.35, 0.65), 1)
     else:
-        share = rng.uniform(0.7, 0.8) if stage == 0 else rng.uniform(0.62, 0.72)
+        share = rng.uniform(0.74, 0.86) if stage == 0 else rng.uniform(0.66, 0.78)
         nucleus = rounded(rng, n, radius * share, 0.06, rng.uniform(0.1, 0.3), int(rng.integers(2)))
     turn, off = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.08, 0.26)
     nucleus = shift(nucleus, off * np.cos(turn), off * np.sin(turn)) * mask
@@ -253,9 +255,8 @@ def ig(rng: np.random.Generator, n: int, granularity: float) -> Layer:
         nucleus,
         grain=1.1 + 0.15 * stage,
         light=0.42,
-        contrast=rng.uniform(0.7, 1.0),
-        dark=(72.0, 26.0, 122.0),
-        rim=0.8,
+        contrast=rng.uniform(0.6, 1.0),
+        dark=(68.0, 24.0, 122.0),
     )
     layer = _put(layer, texture, nucleus)
     count = int([rng.uniform(900, 2000), rng.uniform(400, 1300), rng.uniform(400, 1000)][stage])
@@ -263,7 +264,7 @@ def ig(rng: np.random.Generator, n: int, granularity: float) -> Layer:
     grains = dots(rng, n, int(count * 0.7), wide, within=reach, spread=0.7)
     grains += dots(rng, n, int(count * 0.3), wide * 1.35, within=reach, spread=0.7)
     grains = np.minimum(grains * np.float32([0.85, 0.8, 0.5][stage]), 1.0)
-    grains *= np.float32(granularity)
+    grains *= np.float32(granularity * rng.uniform(0.35, 1.0))
     grains *= np.float32(1.0) - nucleus * np.float32([0.35, 0.75, 1.0][stage])
     layer = _over(layer, (90.0, 32.0, 135.0), grains)
     return Layer(layer * mask, mask, nucleus, radius)
@@ -276,9 +277,9 @@ def erythroblast(rng: np.random.Generator, n: int, granularity: float) -> Layer:
     curve = outline(
         rng, radius, rough=0.05, stretch=rng.uniform(1.0, 1.2), angle=rng.uniform(0, np.pi)
     )
-    young, old = np.array([118.0, 108.0, 172.0]), np.array([190.0, 165.0, 188.0])
+    young, old = np.array([118.0, 104.0, 162.0]), np.array([186.0, 160.0, 180.0])
     tint = jitter(rng, tuple((young + (old - young) * age).tolist()), 6.0)
-    mask, layer = _body(rng, n, curve, tint, mottle=0.06, rim=0.15)
+    mask, layer = _body(rng, n, curve, tint, mottle=0.1, rim=0.15)
     r = radius * (0.72 - 0.14 * age) * rng.uniform(0.93, 1.05)
     off, turn = (radius - r) * rng.uniform(0.1, 0.85), rng.uniform(0, 2 * np.pi)
     curve = outline(

@@ -51,10 +51,10 @@ class Stain:
 
     background: tuple[float, float, float] = REFERENCE
     strength: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    red_cell: tuple[float, float, float] = (199.0, 161.0, 166.0)
+    red_cell: tuple[float, float, float] = (201.0, 162.0, 164.0)
     pallor: float = 0.7
     red_cells: float = 15.0
-    red_radius: float = 37.5
+    red_radius: float = 35.5
     crenation: float = 0.0
     clumping: float = 0.35
     blur: float = 0.65
@@ -81,7 +81,7 @@ def draw_stain(rng: np.random.Generator, variation: float = 1.0) -> Stain:
         background = np.asarray(REFERENCE) + v * np.array([1.2, 1.5, 4.0]) * n(3)
     common = float(np.clip(1.0 + 0.08 * v * n(), 0.75, 1.3))
     strength = np.clip(common * (1.0 + 0.03 * v * n(3)), 0.65, 1.4)
-    red = np.array([199.0, 161.0, 166.0]) + v * (5.0 * n() + np.array([4.0, 3.0, 4.0]) * n(3))
+    red = np.array([201.0, 162.0, 164.0]) + v * (5.0 * n() + np.array([2.5, 2.0, 2.5]) * n(3))
     crenated = rng.random() < 0.07 * v
     return Stain(
         background=tuple(np.clip(background, 150.0, 255.0).tolist()),
@@ -89,7 +89,7 @@ def draw_stain(rng: np.random.Generator, variation: float = 1.0) -> Stain:
         red_cell=tuple(np.clip(red, 100.0, 235.0).tolist()),
         pallor=float(np.clip(0.7 + 0.25 * v * n(), 0.05, 0.95)),
         red_cells=float(np.clip(15.0 + 3.5 * v * n(), 6.0, 25.0)),
-        red_radius=float(np.clip(37.5 + 1.8 * v * n(), 31.0, 42.0)),
+        red_radius=float(np.clip(35.5 + 1.8 * v * n(), 31.0, 42.0)),
         crenation=float(rng.uniform(0.04, 0.1)) if crenated else 0.0,
         clumping=float(np.clip(0.35 + 0.2 * v * n(), 0.0, 0.8)),
         blur=float(np.clip(0.65 + 0.12 * v * n(), 0.45, 1.2)),
@@ -163,7 +163,7 @@ def _red_cell(rng: np.random.Generator, stain: Stain, radius: float) -> Array:
     width = 1.2 / radius
     body = np.float32(1.0) - smoothstep(t, 1.0 - width, 1.0 + width)
     pallor = float(np.clip(stain.pallor + rng.normal(0.0, 0.12), 0.0, 0.97))
-    reach = rng.uniform(0.32, 0.58)
+    reach = rng.uniform(0.28, 0.55)
     sharp = rng.uniform(2.0, 4.5)
     dip = np.float32(pallor) * cv2.exp(-cv2.pow(t * np.float32(1.0 / reach), sharp))
     rise = np.float32(0.9) + np.float32(0.16) * smoothstep(t, 0.45, 0.85)
@@ -209,7 +209,7 @@ def red_cells(
                 continue
             if all(np.hypot(x - a, y - b) > allowed * (size + c) for a, b, c in placed):
                 placed.append((x, y, size))
-                paste(field, _red_cell(rng, stain, size), x, y, share=0.3)
+                paste(field, _red_cell(rng, stain, size), x, y, share=0.2)
                 break
 
 
