@@ -99,9 +99,7 @@ def look_warnings(files: Sequence[str], labels: Sequence[str], looks: Sequence[L
         labels: ``n`` labels; platelets have no nucleus and say nothing of the stain.
         looks: ``n`` measurements.
     """
-    nucleated = [
-        look for look, label in zip(looks, labels, strict=True) if label != "platelet"
-    ]
+    nucleated = [look for look, label in zip(looks, labels, strict=True) if label != "platelet"]
     return [
         *_stain_warnings(nucleated if len(nucleated) >= _FEW else []),
         *_size_warnings(files, looks),

@@ -8,7 +8,7 @@ are the thesis's (sections 5.3 and 6.4); where they meet a tie, it is said on wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -127,6 +127,7 @@ class SmearReport:
         threshold: Of the dysplastic share, for the smear.
         min_neutrophils: Fewer give no decision.
         warnings: Sentences for people.
+        point: Where cut-off and threshold come from; not part of the document.
     """
 
     smear: str
@@ -137,6 +138,7 @@ class SmearReport:
     threshold: float
     min_neutrophils: int
     warnings: tuple[str, ...] = ()
+    point: OperatingPoint | None = field(default=None, repr=False, compare=False)
 
     @property
     def differential(self) -> dict[str, dict[str, float]]:
@@ -267,6 +269,7 @@ def judge(
         threshold=point.threshold,
         min_neutrophils=point.minimum_neutrophils,
         warnings=(*_count_warnings(cells, len(unreadable)), *warnings),
+        point=point,
     )
 
 

@@ -2,8 +2,8 @@
 
 Here the files of a folder, both networks and the smear's arithmetic meet. A cohort streams: a
 smear's line is written when its last cell is read, while cells of the next are under way already,
-so that memory does not grow and the cores do not wait. The rules of the decision are in ``smear``, the file
-of results in ``results``, the text and pages made of a report in ``report``.
+so that memory does not grow and the cores do not wait. The rules of the decision are in ``smear``,
+the file of results in ``results``, the text and pages made of a report in ``report``.
 """
 
 from __future__ import annotations
