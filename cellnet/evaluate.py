@@ -173,7 +173,7 @@ def _classes(
         "among": None if wanted is None else list(wanted),
         "left_out": {name: left_out[name] for name in CLASSES if left_out[name]},
         "unreadable": found.unreadable,
-        "warnings": _warnings(found.rows, column, found.unreadable, left_out),
+        "warnings": _warnings(manifest, found.rows, column, found.unreadable, left_out),
         **measured,
         "subsets": _subsets(found, truth, groups),
         "mistakes": _mistakes(found, truth),
@@ -327,7 +327,7 @@ def _granularity(
         },
         "classifier": None if namer is None else namer.identity(),
         "unreadable": _once(unreadable),
-        "warnings": [*_warnings(every, None, unreadable, {}), *warnings],
+        "warnings": [*_warnings(manifest, every, None, unreadable, {}), *warnings],
         "sets": sets,
     }
 
@@ -348,6 +348,7 @@ def _fitted_here(point: OperatingPoint, manifest: Manifest, split: str) -> list[
 
 
 def _warnings(
+    manifest: Manifest,
     rows: Sequence[Row],
     column: str | None,
     unreadable: Sequence[dict[str, str]],
@@ -355,10 +356,11 @@ def _warnings(
 ) -> list[str]:
     """Reasons for caution that stand beside every number."""
     found = []
-    if not any(row.patient or row.smear for row in rows):
+    has_smears = any(row.smear for row in rows) and not manifest.about.get("simulated")
+    if not has_smears and not any(row.patient for row in rows):
         found.append(
-            "no patient or smear is known for any cell: cells of one patient may stand in training "
-            "and here, so the scores are optimistic"
+            "no patient and no real smear is known for any cell: cells of one patient may stand in "
+            "training and here, so the scores are optimistic"
         )
     elif column is None and any(row.patient for row in rows):
         found.append(

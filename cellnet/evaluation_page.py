@@ -149,7 +149,9 @@ def summary(result: dict[str, Any]) -> str:
     for split, found in result.get("sets", {}).items():
         for part, measured in found.items():
             told = part.replace("_", " ")
-            lines.append(f"  {split}, {told}: n = {measured['n']}")
+            undecided = measured.get("indeterminate", 0)
+            more = f", {undecided} of them indeterminate" if undecided else ""
+            lines.append(f"  {split}, {told}: n = {measured['n']}{more}")
             for key in ("auc", "accuracy", "sensitivity", "specificity"):
                 lines.append("  " + _line("AUC" if key == "auc" else key, measured[key]))
     lines += [f"  warning: {text}" for text in result["warnings"]]

@@ -141,6 +141,7 @@ def test_granularity_end_to_end(granularity_result):
     assert proof["smears_by_known_neutrophils"]["n"] == 8
     assert proof["cells"]["groups"]["by"] == "smear"
     assert any("painted" in text for text in found["warnings"])
+    assert any("no real smear" in text for text in found["warnings"])
 
 
 def test_a_cut_judged_where_it_was_fitted_is_said(tmp_path, models):
@@ -240,9 +241,9 @@ def test_pages_of_undefined_values(models, tmp_path):
     cohort.cell("proof-of-concept", g=0.1, smear="s")
     cohort.truth.append(("proof-of-concept", "s", "healthy"))
     manifest = cohort.write()
-    assert "undefined" in summary(
-        evaluate("dysplasianet", manifest, "proof-of-concept", repeats=5, progress=False)
-    )
+    text = summary(evaluate("dysplasianet", manifest, "proof-of-concept", repeats=5,
+                            progress=False))
+    assert "undefined" in text and "1 of them indeterminate" in text
     for model, split in (("model1", "test"), ("dysplasianet", "proof-of-concept")):
         result = evaluate(model, manifest, split, repeats=5, progress=False)
         html = render(result)
