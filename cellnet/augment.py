@@ -5,8 +5,8 @@ hue, saturation) with blur and noise, because a network that has seen one framin
 close to guessing on another laboratory's cells. A recipe lists ``views``, each with a share of the
 images: a close one, as the training laboratory takes its pictures, and a distant one.
 
-Everything runs in OpenCV on 8-bit pixels; the warp samples the original pixels bilinearly straight at
-the network's input size, as prediction does, so nothing is resampled twice.
+Everything runs in OpenCV on 8-bit pixels; the warp samples the original pixels bilinearly straight
+at the network's input size, as prediction does, so nothing is resampled twice.
 """
 
 from __future__ import annotations

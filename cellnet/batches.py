@@ -1,4 +1,4 @@
-"""Batches for training: which image comes when, read from disk and augmented while the network works.
+"""Batches for training: which image comes when, read and augmented while the network works.
 
 ``Sampler`` decides the order of an endless stream of samples as a function of the seed and the
 position alone, so a run that goes on from an epoch sees what an unbroken run would have seen.

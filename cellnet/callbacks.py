@@ -1,9 +1,9 @@
 """Keras callbacks of a training run: validation, records, checkpoints, progress.
 
-They run in the order in which ``standard`` gives them: the validation's figures are what the records
-and the checkpoint are made from. An epoch's row is written before its checkpoint, and the checkpoint
-replaces the one before it in one step, so that a run killed at any moment has a checkpoint of a whole
-epoch and a row for at least every epoch up to it.
+They run in the order in which ``standard`` gives them: the validation's figures are what the
+records and the checkpoint are made from. An epoch's row is written before its checkpoint, and the
+checkpoint replaces the one before it in one step, so that a run killed at any moment has a
+checkpoint of a whole epoch and a row for at least every epoch up to it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def read_log(path: Path, epochs: int) -> list[dict[str, float]]:
 
 
 class _SeedDropout(keras.callbacks.Callback):
-    """Set the dropout's generator at each epoch, so that it is no history that a kill would lose."""
+    """Set the dropout's generator at each epoch: it is then no history that a kill would lose."""
 
     def __init__(self, seed: int):
         super().__init__()
@@ -87,7 +87,7 @@ class _SeedDropout(keras.callbacks.Callback):
 
 
 class _Validation(keras.callbacks.Callback):
-    """Put loss, accuracy and balanced accuracy of the validation images into the epoch's figures."""
+    """Put loss, accuracy and balanced accuracy on the validation images into the figures."""
 
     def __init__(self, sets: TrainingSet):
         super().__init__()

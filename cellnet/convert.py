@@ -1,8 +1,8 @@
 """A trained Keras network becomes a bundle: LiteRT weights, their description and golden outputs.
 
 Networks of a million parameters and more are stored with 8-bit weights (dynamic range: activations
-stay in float), a quarter of the size; the float32 weights go beside the bundle, in the run folder, so
-that what the quantisation costs can be measured. Small networks keep their floats.
+stay in float), a quarter of the size; the float32 weights go beside the bundle, in the run folder,
+so that what the quantisation costs can be measured. Small networks keep their floats.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ class Data(_Strict):
         per_class: Images that each class gives to an epoch.
         hypogranulated: Share of the neutrophils whose granules were removed (section 6.2.1); only
             where classes are the target.
+        simulated_per_class: Simulated training neutrophils with, and as many without, granules.
         drawn: Share of each class that is drawn from nothing.
         drawn_per_class: Drawn cells of each class to choose from.
     """
@@ -50,6 +51,7 @@ class Data(_Strict):
     seed: int = Field(ge=0)
     per_class: int = Field(gt=0)
     hypogranulated: Share = 0.0
+    simulated_per_class: int = Field(default=3000, gt=0)
     drawn: Share = 0.0
     drawn_per_class: int = Field(default=0, ge=0)
 

@@ -10,9 +10,9 @@ A run folder holds::
     best.weights.h5    weights of the best epoch by the recipe's validation figure
     bundle/            the trained bundle, written at the end
 
-Every epoch is a function of the checkpoint before it: the order of the images and their augmentation
-follow from seed and position, and the dropout's generator is set anew at each epoch. A run that was
-killed and went on ends with the same weights as one that was not.
+Every epoch is a function of the checkpoint before it: the order of the images and their
+augmentation follow from seed and position, and the dropout's generator is set anew at each epoch. A
+run that was killed and went on ends with the same weights as one that was not.
 """
 
 from __future__ import annotations

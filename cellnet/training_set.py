@@ -1,9 +1,9 @@
 """What a recipe trains on: photographed, simulated and drawn cells in balanced pools.
 
-A data folder is either one that ``cellnet data prepare`` wrote or a plain folder with one sub-folder
-a class, which is then prepared into the run folder. Simulated and drawn cells are made there too, once,
-from the recipe's seed. Only rows of the train side train; validation chooses the epoch; the test side
-is never opened here.
+A data folder is either one that ``cellnet data prepare`` wrote or a plain folder with one
+sub-folder a class, which is then prepared into the run folder. Simulated and drawn cells are made
+there too, once, from the recipe's seed. Only rows of the train side train; validation chooses the
+epoch; the test side is never opened here.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from cellnet.cells import CLASSES, GRANULARITY, NEUTROPHIL
 from cellnet.errors import CellnetError
 from cellnet.manifest import Manifest, Row, check_disjoint, counts, read_manifest
 from cellnet.recipe import Recipe
+from cellnet.truth import granularity_of, normal_and_dysplastic
 
 log = logging.getLogger(__name__)
 
-__all__ = ["TrainingSet", "assemble", "granularity_label"]
+__all__ = ["TrainingSet", "assemble"]
 
 
 @dataclass(frozen=True)
@@ -42,20 +43,14 @@ class TrainingSet:
     about: dict
 
 
-def granularity_label(row: Row) -> int | None:
-    """Index in ``GRANULARITY`` that a neutrophil's suppression g stands for (design of chapter 5).
-
-    Returns:
-        1 (normal) for g up to 0.2, 0 (dysplastic) for g of two thirds and more, ``None`` between
-        them, for other cells, and where g is not known.
-    """
-    if row.label != NEUTROPHIL or row.granularity == "":
-        return None
-    suppression = float(row.granularity)
-    if suppression <= 0.2:
-        return 1
-    # Two thirds, as it may have been rounded when it was written.
-    return 0 if suppression >= 2 / 3 - 1e-3 else None
+def _granularity_rows(manifest: Manifest, split: str) -> tuple[list[Row], list[Row]]:
+    """Dysplastic and normal neutrophils of a split, in the order of ``GRANULARITY``."""
+    rows = manifest.split(split)
+    normal, dysplastic = normal_and_dysplastic(granularity_of(rows))
+    return (
+        [row for row, holds in zip(rows, dysplastic, strict=True) if holds],
+        [row for row, holds in zip(rows, normal, strict=True) if holds],
+    )
 
 
 def assemble(recipe: Recipe, data: Path, folder: Path) -> TrainingSet:
@@ -64,7 +59,7 @@ def assemble(recipe: Recipe, data: Path, folder: Path) -> TrainingSet:
     Args:
         recipe: The recipe.
         data: A prepared folder (with ``manifest.csv``) or one with a sub-folder for each class.
-        folder: Run folder; ``data``, ``cohort`` and ``drawn`` are made in it where they are missing.
+        folder: Run folder; ``data``, ``cohort`` and ``drawn`` are made in it where missing.
 
     Returns:
         Pools of the train side and the images of the validation side.
@@ -87,7 +82,7 @@ def assemble(recipe: Recipe, data: Path, folder: Path) -> TrainingSet:
 def _cells(recipe: Recipe, data: Path, folder: Path) -> Manifest:
     if not data.is_dir():
         raise CellnetError(
-            f"no data folder at {data}; give --data DIR, a folder with one sub-folder for each class"
+            f"no data folder at {data}; give --data DIR, a folder with one sub-folder a class"
         )
     if not (data / "manifest.csv").exists():
         prepared = folder / "data"
@@ -106,9 +101,11 @@ def _cells(recipe: Recipe, data: Path, folder: Path) -> Manifest:
 def _cohort(recipe: Recipe, cells: Manifest, folder: Path) -> Manifest:
     if not (folder / "cohort" / "manifest.csv").exists():
         from cellnet.cohort import simulate
+        from cellnet.cohort_plan import Plan
 
         log.info("simulating hypogranulated neutrophils and smears")
-        simulate(cells.file, folder / "cohort", recipe.data.seed, partial=True)
+        plan = Plan(train_per_class=recipe.data.simulated_per_class)
+        simulate(cells, folder / "cohort", recipe.data.seed, plan, partial=True)
     manifest = read_manifest(folder / "cohort")
     check_disjoint(manifest.rows, str(manifest.file))
     return manifest
@@ -147,7 +144,7 @@ def _classes(
             pools.append(Pool(index, _paths(drawn, own), draws))
             left -= draws
         if cohort is not None and label == NEUTROPHIL:
-            own = [row for row in cohort.split("train") if granularity_label(row) == 0]
+            own, _ = _granularity_rows(cohort, "train")
             draws = round(recipe.data.hypogranulated * left)
             pools.append(Pool(index, _paths(cohort, own), draws))
             left -= draws
@@ -169,22 +166,18 @@ def _granularity(recipe: Recipe, cohort: Manifest, drawn: Manifest | None) -> Tr
     for index in range(len(GRANULARITY)):
         left = total
         if drawn is not None:
-            own = [row for row in drawn.split("train") if granularity_label(row) == index]
+            own = _granularity_rows(drawn, "train")[index]
             draws = round(recipe.data.drawn * total)
             pools.append(Pool(index, _paths(drawn, own), draws))
             left -= draws
-        own = [row for row in cohort.split("train") if granularity_label(row) == index]
+        own = _granularity_rows(cohort, "train")[index]
         pools.append(Pool(index, _paths(cohort, own), left))
-    validation = [
-        (row, granularity_label(row))
-        for row in cohort.split("validation")
-        if granularity_label(row) is not None
-    ]
+    validation = _granularity_rows(cohort, "validation")
     return TrainingSet(
         GRANULARITY,
         tuple(pools),
-        _paths(cohort, [row for row, _ in validation]),
-        tuple(label for _, label in validation),
+        tuple(path for rows in validation for path in _paths(cohort, rows)),
+        tuple(index for index, rows in enumerate(validation) for _ in rows),
         _about(recipe, None, cohort, drawn),
     )
 

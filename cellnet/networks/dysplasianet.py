@@ -29,8 +29,8 @@ def dysplasianet(blocks: int = 4, width: int = 16, hidden: int = 1) -> keras.Mod
 
     Input ``(n, 299, 299, 3) float32 in [0, 1], RGB``; output ``(n, 1) float32 in [0, 1]``, the
     granularity score, higher where the cytoplasm holds more granules. Blocks of a valid 3x3
-    convolution with ``width`` filters and 2x2 maximum pooling, flatten, ``hidden`` dense ReLU layers
-    of ``width``, dropout 0.5, one sigmoid.
+    convolution with ``width`` filters and 2x2 maximum pooling, flatten, ``hidden`` dense ReLU
+    layers of ``width``, dropout 0.5, one sigmoid.
 
     Parameters of the candidates M1 to M8: 72,977, 13,105, 290,849, 51,297, 73,249, 13,377, 291,905
     and 52,353.
@@ -49,7 +49,7 @@ def dysplasianet(blocks: int = 4, width: int = 16, hidden: int = 1) -> keras.Mod
     """
     if not 1 <= blocks <= 6 or width < 1 or hidden < 1:
         raise ValueError(
-            "dysplasianet needs 1 to 6 blocks, a width and a number of hidden layers of at least 1, "
+            "dysplasianet needs 1 to 6 blocks, a width and hidden layers of at least 1, "
             f"got blocks={blocks}, width={width}, hidden={hidden}"
         )
     inputs = keras.Input((INPUT_SIZE, INPUT_SIZE, 3), name="image")

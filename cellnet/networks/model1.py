@@ -21,8 +21,8 @@ def model1(classes: int = 8, batch_norm: bool = False) -> keras.Model:
 
     Input ``(n, 224, 224, 3) float32 in [0, 1], RGB``; output ``(n, classes) float32``, softmax
     probabilities. Five blocks of a valid 3x3 convolution and 2x2 maximum pooling, a sixth
-    convolution, dense 4,096 with dropout 0.5, dense 1,024, softmax. 27,010,376 parameters with eight
-    classes.
+    convolution, dense 4,096 with dropout 0.5, dense 1,024, softmax. 27,010,376 parameters with
+    eight classes.
 
     Deviation: weights start from He's initialisation, since Glorot's shrinks the signal of six
     ReLU convolutions without normalisation.

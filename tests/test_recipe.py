@@ -1,0 +1,55 @@
+"""Recipes: what is shipped holds, and what does not hold says which key is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pydantic", reason="recipes need the training extra")
+
+from cellnet.errors import CellnetError
+from cellnet.recipe import read_recipe, write_recipe
+
+TRAINING = Path(__file__).parents[1] / "training"
+
+
+@pytest.mark.parametrize("path", sorted(TRAINING.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_recipes_hold_and_survive_a_round_trip(path, tmp_path):
+    recipe = read_recipe(path)
+    assert recipe.name == path.stem
+    write_recipe(recipe, tmp_path / "again.yaml")
+    assert read_recipe(tmp_path / "again.yaml") == recipe
+
+
+def test_the_thesis_is_in_the_recipes():
+    dysplasianet = read_recipe(TRAINING / "dysplasianet.yaml")
+    assert dysplasianet.data.per_class == 3000
+    assert (dysplasianet.training.stop_at, dysplasianet.training.epochs) == (0.995, 100)
+    assert read_recipe(TRAINING / "model1.yaml").data.hypogranulated == 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("  batch: 32", "  batch: 0"), "training.batch"),
+        (("  batch: 32", "  batsch: 32"), "training.batsch: Extra inputs"),
+        (("target: granularity", "target: colour"), "target"),
+        (("    zoom: [0.85, 1.5]", "    zoom: [1.5, 0.85]"), "zoom must be"),
+        (("    zoom: [0.85, 1.5]", "    zoom: [0, 1]"), "zoom must be"),
+        (("name: dysplasianet\nsource", "name: ../up\nsource"), "name"),
+        (("training:", "training: ["), "no valid YAML"),
+    ],
+)
+def test_a_wrong_key_is_named(tmp_path, change, message):
+    text = (TRAINING / "dysplasianet.yaml").read_text()
+    assert change[0] in text
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text.replace(*change))
+    with pytest.raises(CellnetError, match="wrong.yaml") as error:
+        read_recipe(path)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_recipe_is_named(tmp_path):
+    with pytest.raises(CellnetError, match="nothing.yaml"):
+        read_recipe(tmp_path / "nothing.yaml")

@@ -1,0 +1,228 @@
+"""Training as a user runs it: a run ends in a bundle, and a kill costs nothing."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+pytest.importorskip("tensorflow", reason="training needs the training extra")
+
+from cellnet.cells import CLASSES, GRANULARITY
+from cellnet.draw import draw_set
+from cellnet.errors import CellnetError
+from cellnet.manifest import read_manifest
+from cellnet.recipe import Recipe
+from cellnet.training_set import assemble
+
+RECIPE = {
+    "name": "small",
+    "source": "a test",
+    "target": "granularity",
+    "network": {"name": "dysplasianet", "arguments": {"blocks": 6, "width": 2, "hidden": 1}},
+    "data": {
+        "adapter": "folder",
+        "seed": 0,
+        "per_class": 12,
+        "simulated_per_class": 12,
+        "drawn": 0.25,
+        "drawn_per_class": 6,
+    },
+    "views": [{"share": 1.0, "zoom": [0.9, 1.1], "gain": 0.1, "noise": 2.0}],
+    "training": {
+        "epochs": 4,
+        "batch": 8,
+        "precision": "mixed_bfloat16",
+        "learning_rate": 0.001,
+        "schedule": "cosine",
+        "monitor": "val_accuracy",
+        "seed": 3,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """A prepared data folder of drawn cells."""
+    folder = tmp_path_factory.mktemp("cells") / "drawn"
+    draw_set(folder, 5, per_class=14, smears=0)
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(RECIPE))
+    return path
+
+
+def train(recipe, cells, run, *more, **kwargs):
+    command = [sys.executable, "-m", "cellnet", "train", str(recipe)]
+    command += ["--data", str(cells), "--run", str(run), *more]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    return out, err
+
+
+def rows(run):
+    if not (run / "log.csv").exists():
+        return []
+    with (run / "log.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_end(recipe, cells, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    finish(train(recipe, cells, whole))
+
+    process = train(recipe, cells, broken)
+    deadline = time.monotonic() + 600
+    while len(rows(broken)) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (broken / "bundle").exists()
+    assert 2 <= len(rows(broken)) < 4
+
+    # Without --resume the run is left alone.
+    again = train(recipe, cells, broken)
+    _, err = again.communicate(timeout=120)
+    assert again.returncode == 1
+    assert "--resume" in err
+    assert "Traceback" not in err
+
+    finish(train(recipe, cells, broken, "--resume"))
+    assert [float(row["loss"]) for row in rows(broken)] == [
+        float(row["loss"]) for row in rows(whole)
+    ]
+    assert rows(broken) == rows(whole)
+    weights = [run / "bundle" / "model.tflite" for run in (whole, broken)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert list((whole / "tensorboard").rglob("events.out.*"))
+
+    # A finished run has nothing to go on with, and says so by ending well.
+    finish(train(recipe, cells, whole, "--resume"))
+    assert len(rows(whole)) == 4
+
+    from cellnet import bundle
+
+    trained = bundle.load(whole / "bundle")
+    assert trained.kind == "granularity"
+    assert trained.description["network"]["parameters"] > 0
+    golden = np.load(whole / "bundle" / "golden.npz")
+    outputs = trained.runtime().predict(
+        np.stack([trained.prepare(image) for image in golden["images"]])
+    )
+    np.testing.assert_allclose(outputs, golden["outputs"], atol=1e-5)
+
+
+def test_a_changed_recipe_does_not_go_on(recipe, cells, tmp_path):
+    from cellnet.recipe import read_recipe, write_recipe
+    from cellnet.train import train
+
+    run = tmp_path / "run"
+    run.mkdir()
+    write_recipe(read_recipe(recipe), run / "recipe.yaml")
+    recipe.write_text(recipe.read_text().replace("epochs: 4", "epochs: 5"))
+    with pytest.raises(CellnetError, match="differs"):
+        train(recipe, cells, run, resume=True)
+
+
+def test_two_at_once_are_refused(recipe, cells, tmp_path):
+    import fcntl
+
+    from cellnet.train import train
+
+    run = tmp_path / "run"
+    from cellnet.recipe import read_recipe, write_recipe
+
+    run.mkdir()
+    write_recipe(read_recipe(recipe), run / "recipe.yaml")
+    with (run / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(CellnetError, match="another process"):
+            train(recipe, cells, run, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"), [(None, "--data"), ("nowhere", "no data folder at nowhere")]
+)
+def test_missing_data_are_named(recipe, tmp_path, data, message, monkeypatch):
+    from cellnet.train import train
+
+    monkeypatch.delenv("CELLNET_DATA", raising=False)
+    with pytest.raises(CellnetError, match=message):
+        train(recipe, data, tmp_path / "run")
+
+
+def test_a_folder_with_other_things_is_left_alone(recipe, cells, tmp_path):
+    from cellnet.train import train
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    with pytest.raises(CellnetError, match="not empty"):
+        train(recipe, cells, tmp_path / "run")
+
+
+def make(**changes):
+    content = {**RECIPE, **{key: changes[key] for key in changes if key in RECIPE}}
+    content["data"] = {**RECIPE["data"], **changes.get("data", {})}
+    return Recipe.model_validate(content)
+
+
+def test_granularity_trains_on_the_train_side_alone(cells, tmp_path):
+    sets = assemble(make(), cells, tmp_path)
+    assert sets.classes == GRANULARITY
+    trained = {path for pool in sets.pools for path in pool.paths}
+    cohort = read_manifest(tmp_path / "cohort")
+    held = {cohort.path_of(row) for row in cohort.rows if row.split != "train"}
+    assert held
+    assert not trained & held
+    sources = {row.source_cell for row in cohort.rows if cohort.path_of(row) in trained}
+    others = {row.source_cell for row in cohort.rows if row.split != "train"}
+    assert sources
+    assert not sources & others
+    assert not trained & set(sets.validation_paths)
+    assert [sum(p.draws for p in sets.pools if p.label == label) for label in (0, 1)] == [12, 12]
+    assert [pool.draws for pool in sets.pools] == [3, 9, 3, 9]
+
+
+def test_half_of_model1s_neutrophils_have_lost_their_granules(cells, tmp_path):
+    recipe = make(target="class", data={"hypogranulated": 0.5, "per_class": 20})
+    sets = assemble(recipe, cells, tmp_path)
+    assert sets.classes == CLASSES
+    neutrophils = [pool for pool in sets.pools if CLASSES[pool.label] == "neutrophil"]
+    origin = {pool.paths[0].parts[len(tmp_path.parts)]: pool.draws for pool in neutrophils[:2]}
+    assert origin == {"drawn": 5, "cohort": 8}
+    assert neutrophils[2].draws == 7
+    cohort = read_manifest(tmp_path / "cohort")
+    by_path = {cohort.path_of(row): row for row in cohort.rows}
+    assert all(float(by_path[path].granularity) > 0.66 for path in neutrophils[1].paths)
+    manifest = read_manifest(cells)
+    assert set(sets.validation_paths) == {
+        manifest.path_of(row) for row in manifest.rows if row.split == "validation"
+    }
+
+
+def test_a_missing_class_is_named(cells, tmp_path):
+    from cellnet.manifest import write_manifest
+
+    manifest = read_manifest(cells)
+    rows = [row for row in manifest.rows if row.label != "basophil"]
+    write_manifest(tmp_path / "less", rows, manifest.root)
+    recipe = make(target="class", data={"drawn": 0.0})
+    with pytest.raises(CellnetError, match="no basophil"):
+        assemble(recipe, tmp_path / "less", tmp_path)
