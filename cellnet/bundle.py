@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from cellnet.operating_point import OperatingPoint
     from cellnet.runtime import Runtime
 
-__all__ = ["FILE", "KINDS", "SCHEMA", "Bundle", "available", "load", "models_folder", "sha256_of"]
+__all__ = [
+    "FILE",
+    "KINDS",
+    "SCHEMA",
+    "Bundle",
+    "available",
+    "check_description",
+    "find",
+    "load",
+    "models_folder",
+    "sha256_of",
+]
 
 SCHEMA = "cellnet/bundle/1"
 FILE = "bundle.json"
@@ -194,7 +205,7 @@ def load(name_or_path: str | os.PathLike[str]) -> Bundle:
         CellnetError: There is no such bundle, its description breaks the schema, or its weights are
             missing or are not those that the description names.
     """
-    folder = _find(name_or_path)
+    folder = find(name_or_path)
     bundle = Bundle(folder, _read_description(folder))
     if not bundle.weights.is_file():
         raise CellnetError(f"the bundle {folder} lacks its weights, {bundle.weights.name}")
@@ -234,7 +245,12 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _find(name_or_path: str | os.PathLike[str]) -> Path:
+def find(name_or_path: str | os.PathLike[str]) -> Path:
+    """Find a bundle's folder by name or path, as `load` does, without checking what is in it.
+
+    Raises:
+        CellnetError: There is no such bundle; the message lists those that there are.
+    """
     text = os.fspath(name_or_path)
     separators = os.sep + (os.altsep or "")
     is_name = isinstance(name_or_path, str) and not any(mark in text for mark in separators)
@@ -262,6 +278,21 @@ def _read_description(folder: Path) -> dict[str, Any]:
         description = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CellnetError(f"cannot read {file}: {error}") from error
+    check_description(file, description)
+    return description
+
+
+def check_description(file: Path, description: Any) -> None:
+    """Check that this program can run what a ``bundle.json`` describes.
+
+    Args:
+        file: Where it was read from, for the message.
+        description: Its content.
+
+    Raises:
+        CellnetError: A key that predicting needs is missing, or has a value that this program does
+            not know.
+    """
     for key, kind in _KEYS.items():
         value: Any = description
         for part in key.split("."):
@@ -272,7 +303,6 @@ def _read_description(folder: Path) -> dict[str, Any]:
                 "see 'cellnet verify' for the whole check"
             )
     _check_meaning(file, description)
-    return description
 
 
 def _check_meaning(file: Path, description: dict[str, Any]) -> None:

@@ -156,7 +156,7 @@ def _show(
         "cells": shown,
         "left_out": len(cells) - len(shown),
         # Small groups stand side by side: what a group asks for, and how wide its cells may grow.
-        "room": max(columns * 7.5 + 2, 15),
+        "room": max(columns * 7.5 + 2, 16.5),
         "fit": 200 if columns > 6 else columns * 7.75,
     }
 

@@ -22,7 +22,7 @@ from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.images import EXTENSIONS, Listing, find_images
 from cellnet.results import ResultsFile
 from cellnet.scoring import CellReader, Reading, in_order, progress_bar
-from cellnet.smear import CellRow, SmearReport, judge
+from cellnet.smear import DECISIONS, CellRow, SmearReport, judge
 
 __all__ = [
     "CohortSummary",
@@ -123,6 +123,20 @@ class CohortSummary:
     failed: dict[str, str] = field(default_factory=dict)
     present: int = 0
     warnings: list[str] = field(default_factory=list)
+
+    def told(self, out: str | os.PathLike[str]) -> str:
+        """Say for people how the run ended, in one line."""
+        total = sum(self.decisions.values())
+        detail = ", ".join(
+            f"{self.decisions[name]} {name}" for name in DECISIONS if self.decisions[name]
+        )
+        line = f"{total} smear{'' if total == 1 else 's'} judged"
+        line += f" ({detail}; {self.borderline} borderline)" if total else ""
+        if self.present:
+            line += f", {self.present} were there already"
+        if self.failed:
+            line += f", {len(self.failed)} could not be judged"
+        return f"{line}; reports in {os.fspath(out)}"
 
 
 def predict_smears(

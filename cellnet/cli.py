@@ -1,0 +1,381 @@
+"""The command line: what can be typed, and how a run ends.
+
+The parser is here alone; what a command does is in ``commands``, loaded when one is run, so that
+``cellnet --help`` costs milliseconds. Exit status: 0 answered (whatever the answer), 1 could not
+answer (one line says why), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cellnet import __version__
+from cellnet.errors import CellnetError
+
+__all__ = ["build_parser", "main"]
+
+# What the extra `train` brings, by the name that is imported.
+_TRAIN_EXTRA = frozenset(
+    "keras matplotlib pandas pydantic scipy seaborn sklearn tensorboard tensorflow yaml".split()
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: What was typed after ``cellnet``; None for this process's own arguments.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        arguments = build_parser().parse_args(argv)
+        _set_up_streams(arguments.verbose)
+        from cellnet import commands
+
+        status = getattr(commands, arguments.command)(arguments)
+        sys.stdout.flush()
+        return status
+    except CellnetError as error:
+        return _fail(str(error))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in _TRAIN_EXTRA:
+            raise
+        return _fail(
+            f"this needs {missing}, which is not installed; install the extra for training: "
+            "pip install 'cellnet[train]'"
+        )
+    except KeyboardInterrupt:
+        _say("cellnet: interrupted")
+        return 130
+    except BrokenPipeError:
+        # The reader has gone, for example `head`. Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        if error.filename is not None:
+            return _fail(f"{error.filename}: {error.strerror}")
+        if error.errno is None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail(f"cannot write to standard output: {error.strerror}")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="cellnet",
+        description="Names the cells of a blood smear and judges whether its neutrophils are "
+        "hypogranulated. Research use only.",
+    )
+    parser.add_argument("--version", action="version", version=f"cellnet {__version__}")
+    parser.set_defaults(verbose=False)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_predict_smear(commands)
+    _add_predict_smears(commands)
+    _add_predict(commands)
+    _add_data(commands)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_calibrate(commands)
+    _add_verify(commands)
+    return parser
+
+
+def _command(commands, name: str, function: str, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text[0].lower() + text[1:], description=f"{text}.")
+    parser.set_defaults(command=function)
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more on standard error")
+    return parser
+
+
+def _add_predict_smear(commands) -> None:
+    parser = _command(
+        commands, "predict-smear", "predict_smear", "Read one smear cell by cell and judge it"
+    )
+    parser.add_argument("smear", type=Path, metavar="SMEAR_DIR", help="folder of its cells' images")
+    _add_outputs(parser)
+    _add_decision(parser)
+    _add_models(parser)
+
+
+def _add_predict_smears(commands) -> None:
+    parser = _command(
+        commands, "predict-smears", "predict_smears", "Judge a cohort, one sub-folder a smear"
+    )
+    parser.add_argument("cohort", type=Path, metavar="COHORT_DIR", help="folder of smears' folders")
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="JSON lines, one report a smear; the same command goes on where it was interrupted",
+    )
+    _add_decision(parser)
+    _add_models(parser)
+
+
+def _add_predict(commands) -> None:
+    parser = _command(commands, "predict", "predict", "Run one network on images")
+    parser.add_argument(
+        "images", type=Path, nargs="+", metavar="IMAGE_OR_DIR", help="images, or folders of them"
+    )
+    parser.add_argument(
+        "--model",
+        default="model1",
+        metavar="NAME",
+        help="model1 names cells, dysplasianet scores neutrophils; or a bundle's folder "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cutoff", type=_share, metavar="X", help="cell cut-off, for dysplasianet alone"
+    )
+    _add_outputs(parser, html=False)
+    _add_threads(parser)
+
+
+def _add_data(commands) -> None:
+    text = "Prepare, simulate or draw data"
+    group = commands.add_parser("data", help=text[0].lower() + text[1:], description=f"{text}.")
+    data = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    parser = _command(
+        data, "prepare", "data_prepare", "List a data set without copies, divided into splits"
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of the images")
+    parser.add_argument(
+        "--adapter", required=True, metavar="NAME", help="how SOURCE is laid out: pbc or folder"
+    )
+    _add_making(parser)
+
+    parser = _command(
+        data,
+        "simulate",
+        "data_simulate",
+        "Take granules out of real neutrophils and make cohorts of smears",
+    )
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="as 'data prepare' wrote")
+    _add_making(parser)
+    size = parser.add_argument_group("how much (default: as in the thesis)")
+    size.add_argument("--train-per-class", type=_count, metavar="N", help="training images a class")
+    size.add_argument("--smears", type=_count, metavar="N", help="smears in test-by-smear")
+    size.add_argument("--proof-smears", type=_count, metavar="N", help="smears in proof-of-concept")
+    size.add_argument(
+        "--partial", action="store_true", help="leave out a test set that there are no cells for"
+    )
+
+    parser = _command(data, "draw", "data_draw", "Draw cells from nothing")
+    _add_making(parser)
+    what = parser.add_argument_group("what is drawn")
+    what.add_argument(
+        "--smear", action="store_true", help="one smear alone, instead of a labelled set"
+    )
+    what.add_argument("--per-class", type=_count, metavar="N", help="images of each class")
+    what.add_argument("--smears", type=_count, metavar="N", help="smears beside the labelled set")
+    what.add_argument("--cells", type=_count, metavar="N", help="images in each smear")
+    what.add_argument(
+        "--dysplastic",
+        type=_share,
+        metavar="X",
+        help="dysplastic share of the neutrophils, with --smear",
+    )
+
+
+def _add_train(commands) -> None:
+    parser = _command(commands, "train", "train", "Train a network by a recipe, from scratch")
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="training/*.yaml")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="one sub-folder a class, or a manifest (default: $CELLNET_DATA)",
+    )
+    parser.add_argument(
+        "--run", type=Path, metavar="DIR", help="run folder (default: runs/NAME of the recipe)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last whole epoch of the run folder"
+    )
+
+
+def _add_evaluate(commands) -> None:
+    parser = _command(commands, "evaluate", "evaluate", "Measure a model on a split of a manifest")
+    _add_measured(parser)
+    parser.add_argument(
+        "--split", default="test", metavar="NAME", help="split to measure on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--among", metavar="CLASSES", help="measure these classes alone: 'five', or a,b,c"
+    )
+    parser.add_argument(
+        "--group",
+        default="auto",
+        metavar="COLUMN",
+        help="what ties cells together: patient, smear, source_cell, none (default: %(default)s)",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    output.add_argument("--out", type=Path, metavar="FILE", help="write the JSON document there")
+    output.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots")
+
+
+def _add_calibrate(commands) -> None:
+    parser = _command(
+        commands, "calibrate", "calibrate", "Fit cell cut-off and smear threshold on a cohort"
+    )
+    _add_measured(parser)
+    _add_minimum(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--out", type=Path, metavar="FILE", help="operating point's file (default: in the bundle)"
+    )
+    output.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+
+def _add_verify(commands) -> None:
+    parser = _command(
+        commands, "verify", "verify", "Check a model: hashes, schema, contract, golden outputs"
+    )
+    parser.add_argument("model", metavar="MODEL", help="a model's name, or a bundle's folder")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+
+def _add_outputs(parser: argparse.ArgumentParser, html: bool = True) -> None:
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    output.add_argument("--csv", type=Path, metavar="FILE", help="write a table, a row for a cell")
+    if html:
+        output.add_argument("--html", type=Path, metavar="FILE", help="write a page with all cells")
+
+
+def _add_decision(parser: argparse.ArgumentParser) -> None:
+    decision = parser.add_argument_group(
+        "decision", "in place of the operating point that was fitted for the model"
+    )
+    decision.add_argument(
+        "--cutoff",
+        type=_share,
+        metavar="X",
+        help="a neutrophil is dysplastic at this score or less",
+    )
+    decision.add_argument(
+        "--threshold", type=_share, metavar="X", help="MDS is suspected above this dysplastic share"
+    )
+    _add_minimum(decision)
+
+
+def _add_minimum(parser) -> None:
+    parser.add_argument(
+        "--min-neutrophils", type=_positive, metavar="N", help="fewer give no decision"
+    )
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    models = parser.add_argument_group("models")
+    for name, what in (("model1", "names cells"), ("dysplasianet", "scores neutrophils")):
+        models.add_argument(
+            f"--{name}",
+            default=name,
+            metavar="MODEL",
+            help=f"the model that {what}: a name, or a bundle's folder (default: %(default)s)",
+        )
+    _add_threads(models)
+
+
+def _add_threads(parser) -> None:
+    parser.add_argument(
+        "--threads", type=_positive, metavar="N", help="images read at a time (default: one a core)"
+    )
+
+
+def _add_making(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument(
+        "--seed", type=_count, default=0, metavar="N", help="of all randomness (default: 0)"
+    )
+
+
+def _add_measured(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a model's name, or a bundle's folder")
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="a manifest's folder")
+    parser.add_argument(
+        "--classifier",
+        default="model1",
+        metavar="MODEL",
+        help="the model that names neutrophils in smears, or none (default: %(default)s)",
+    )
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must lie in [0, 1], got {text}")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
+    return value
+
+
+# Argparse names these in its messages ("invalid number value: 'x'").
+_share.__name__ = "number"
+_positive.__name__ = _count.__name__ = "whole number"
+
+
+class _StandardError(logging.Handler):
+    """Log lines for people: ``cellnet: warning: ...``, above a progress bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        line = f"cellnet: {level}{record.getMessage()}"
+        bars = sys.modules.get("tqdm")
+        if bars is None:
+            _say(line)
+        else:
+            with bars.tqdm.external_write_mode(file=sys.stderr):
+                _say(line)
+
+
+def _set_up_streams(verbose: bool) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A character that the terminal lacks is no reason to fail.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    log = logging.getLogger("cellnet")
+    log.setLevel(logging.DEBUG if verbose else logging.INFO)
+    log.handlers = [_StandardError()]
+    log.propagate = False
+
+
+def _say(line: str) -> None:
+    try:
+        print(" ".join(line.split("\n")), file=sys.stderr, flush=True)
+    except OSError:  # nobody listens
+        pass
+
+
+def _fail(message: str) -> int:
+    _say(f"cellnet: error: {message}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""What each command of ``cellnet`` does: a few lines that call one public function.
+
+Answers go to standard output, everything else to standard error. Each command imports what it
+needs and no more, since training's packages take seconds to load.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "calibrate",
+    "data_draw",
+    "data_prepare",
+    "data_simulate",
+    "evaluate",
+    "predict",
+    "predict_smear",
+    "predict_smears",
+    "train",
+    "verify",
+]
+
+log = logging.getLogger(__name__)
+
+
+def predict_smear(arguments: Namespace) -> int:
+    """``cellnet predict-smear``."""
+    from cellnet import predict, report
+    from cellnet.outputs import check_writable
+
+    check_writable(arguments.csv, arguments.html)
+    found = predict.predict_smear(arguments.smear, **_decision(arguments), progress=True)
+    if arguments.csv:
+        _write(arguments.csv, report.cells_csv(found))
+    if arguments.html:
+        from cellnet.smear_page import smear_page
+
+        _write(arguments.html, smear_page(found, arguments.smear, threads=arguments.threads))
+    if arguments.json:
+        for warning in found.warnings:
+            log.warning("%s", warning)
+        _warn_unreadable(found.unreadable)
+        _print_json(found.to_dict())
+    else:
+        print(report.smear_text(found, **_terminal()), end="")
+    return 0
+
+
+def predict_smears(arguments: Namespace) -> int:
+    """``cellnet predict-smears``."""
+    from cellnet import predict
+
+    summary = predict.predict_smears(
+        arguments.cohort, arguments.out, **_decision(arguments), progress=True
+    )
+    log.info("%s", summary.told(arguments.out))
+    return 1 if summary.failed else 0
+
+
+def predict(arguments: Namespace) -> int:
+    """``cellnet predict``."""
+    from cellnet import report
+    from cellnet.outputs import check_writable
+    from cellnet.predict import predict
+
+    check_writable(arguments.csv)
+    found = predict(
+        arguments.images,
+        arguments.model,
+        cutoff=arguments.cutoff,
+        threads=arguments.threads,
+        progress=True,
+    )
+    if arguments.csv:
+        _write(arguments.csv, report.predictions_csv(found))
+    if arguments.json:
+        _warn_unreadable(found["unreadable"])
+        _print_json(found)
+    elif arguments.csv:
+        _warn_unreadable(found["unreadable"])
+    else:
+        print(report.predictions_text(found, width=_terminal()["width"]), end="")
+    return 0
+
+
+def data_prepare(arguments: Namespace) -> int:
+    """``cellnet data prepare``."""
+    from cellnet.prepare import prepare
+
+    made = prepare(arguments.source, arguments.adapter, arguments.out, seed=arguments.seed)
+    print(made.summary())
+    return 0
+
+
+def data_simulate(arguments: Namespace) -> int:
+    """``cellnet data simulate``."""
+    from cellnet.cohort import simulate
+    from cellnet.cohort_plan import Plan
+
+    names = ("train_per_class", "smears", "proof_smears")
+    plan = Plan(**_given(arguments, names))
+    made = simulate(
+        arguments.manifest, arguments.out, arguments.seed, plan=plan, partial=arguments.partial
+    )
+    _print_counts(made)
+    return 0
+
+
+def data_draw(arguments: Namespace) -> int:
+    """``cellnet data draw``."""
+    from cellnet.draw import draw_set, draw_smear
+    from cellnet.errors import CellnetError
+
+    if arguments.smear:
+        for name in ("per_class", "smears"):
+            if getattr(arguments, name) is not None:
+                raise CellnetError(f"--{name.replace('_', '-')} is for a labelled set; leave out "
+                                   "--smear, which draws one smear alone")  # fmt: skip
+        given = _given(arguments, ("cells",))
+        if arguments.dysplastic is not None:
+            given["dysplastic_fraction"] = arguments.dysplastic
+        rows = draw_smear(arguments.out, arguments.seed, **given)
+        print(f"{len(rows)} cells in {arguments.out}")
+        return 0
+    if arguments.dysplastic is not None:
+        raise CellnetError("--dysplastic is for one smear; give --smear with it")
+    _print_counts(
+        draw_set(
+            arguments.out, arguments.seed, **_given(arguments, ("per_class", "smears", "cells"))
+        )
+    )
+    return 0
+
+
+def train(arguments: Namespace) -> int:
+    """``cellnet train``."""
+    from cellnet.train import train
+
+    bundle = train(
+        arguments.recipe, data=arguments.data, run=arguments.run, resume=arguments.resume
+    )
+    print(f"trained bundle: {bundle}")
+    return 0
+
+
+def evaluate(arguments: Namespace) -> int:
+    """``cellnet evaluate``."""
+    from cellnet.evaluate import evaluate
+    from cellnet.outputs import check_writable
+
+    check_writable(arguments.out, arguments.html)
+    found = evaluate(
+        arguments.model,
+        arguments.manifest,
+        arguments.split,
+        html=arguments.html,
+        out=arguments.out,
+        among=arguments.among,
+        group=arguments.group,
+        classifier=arguments.classifier,
+    )
+    if arguments.json:
+        _print_json(found)
+    else:
+        from cellnet.evaluation_page import summary
+
+        print(summary(found).rstrip("\n"))
+    return 0
+
+
+def calibrate(arguments: Namespace) -> int:
+    """``cellnet calibrate``."""
+    from cellnet.calibrate import calibrate, summary
+
+    given = {}
+    if arguments.min_neutrophils is not None:
+        given["minimum_neutrophils"] = arguments.min_neutrophils
+    point = calibrate(
+        arguments.model,
+        arguments.manifest,
+        out=arguments.out,
+        classifier=arguments.classifier,
+        **given,
+    )
+    if arguments.json:
+        _print_json(point.to_json())
+    else:
+        print(summary(point).rstrip("\n"))
+    return 0
+
+
+def verify(arguments: Namespace) -> int:
+    """``cellnet verify``."""
+    from cellnet.verify import verify
+
+    found = verify(arguments.model)
+    if arguments.json:
+        _print_json(found.to_dict())
+    else:
+        print(found.text(), end="")
+    return 0 if found.passed else 1
+
+
+def _decision(arguments: Namespace) -> dict[str, Any]:
+    names = ("model1", "dysplasianet", "cutoff", "threshold", "min_neutrophils", "threads")
+    return {name: getattr(arguments, name) for name in names}
+
+
+def _given(arguments: Namespace, names: Sequence[str]) -> dict[str, Any]:
+    values = {name: getattr(arguments, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _terminal() -> dict[str, Any]:
+    """How to write for whoever reads standard output: see `report.smear_text`."""
+    is_terminal = sys.stdout.isatty()
+    try:
+        "█━●·•".encode(sys.stdout.encoding or "ascii")
+        plain = False
+    except (UnicodeEncodeError, LookupError):
+        plain = True
+    return {
+        "width": min(shutil.get_terminal_size((80, 24)).columns, 100) if is_terminal else 80,
+        "colour": is_terminal and not os.environ.get("NO_COLOR"),
+        "plain": plain,
+    }
+
+
+def _print_json(document: Mapping[str, Any]) -> None:
+    print(json.dumps(document, indent=2, allow_nan=False))
+
+
+def _print_counts(manifest: Any) -> None:
+    from cellnet.manifest import counts
+
+    print(f"{len(manifest.rows)} images in {manifest.file}")
+    for split, found in counts(manifest.rows).items():
+        detail = ", ".join(f"{label} {number}" for label, number in found.items())
+        print(f"  {split}: {sum(found.values())} ({detail})")
+
+
+def _warn_unreadable(entries: Sequence[Mapping[str, str]]) -> None:
+    from cellnet.report import printable
+
+    for entry in entries:
+        log.warning("unreadable: %s: %s", printable(entry["file"]), printable(entry["reason"]))
+
+
+def _write(file: Path, text: str) -> None:
+    from cellnet.outputs import write_text
+
+    write_text(file, text)
+    log.info("wrote %s", file)
