@@ -75,11 +75,12 @@ lock: ## renew both lock files from setup.cfg
 # ---------------------------------------------------------------- the main job
 
 demo: $(VENV)/core.done ## set up, then predict a drawn smear with the shipped models
-	@rm -rf $(RUNS)/demo && mkdir -p $(RUNS)
-	@echo "cellnet: drawing a smear (no photograph is shipped)"
-	@$(CELLNET) data draw --smear --cells 60 --out $(RUNS)/demo --seed 1
-	@$(CELLNET) predict-smear $(RUNS)/demo --html $(RUNS)/demo.html
-	@echo "cellnet: the report with every cell is $(RUNS)/demo.html"
+	@rm -rf $(RUNS)/demo && mkdir -p $(RUNS)/demo
+	@echo "cellnet: drawing a smear, since no photograph is shipped"
+	@$(CELLNET) data draw --smear --out $(RUNS)/demo/smear --seed 1
+	$(CELLNET) predict-smear $(RUNS)/demo/smear --html $(RUNS)/demo/report.html
+	@echo "cellnet: open $(RUNS)/demo/report.html in a browser to see every cell;" \
+		"$(RUNS)/demo/smear.truth.csv says what was drawn"
 
 define train
 	@if [ -z "$(DATA)" ] || [ ! -d "$(DATA)" ]; then \
