@@ -111,7 +111,7 @@ class CellRow:
             raise CellnetError(f"the neutrophil {file} has no granularity score")
         # In float64, so that a float32 score is neither rounded up nor down.
         score = float(granularity)
-        return cls(file, label, probability, values, score, score <= cutoff)
+        return cls(file, label, probability, values, score, bool(score <= cutoff))
 
 
 @dataclass(frozen=True)
