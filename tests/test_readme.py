@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bundles import make_bundle, make_operating_point
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -70,6 +71,11 @@ def clone(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("readme") / "cellnet"
     leave_out = shutil.ignore_patterns("__pycache__", ".*", "runs", "build", "*.egg-info")
     shutil.copytree(ROOT, folder, ignore=leave_out)
+    for name in ("model1", "dysplasianet"):
+        if not (folder / "models" / name / "bundle.json").exists():
+            make_bundle(folder / "models", name)
+            if name == "dysplasianet":
+                make_operating_point(folder / "models" / name)
     command = folder.parent / "bin" / "cellnet"
     command.parent.mkdir()
     command.write_text(

@@ -30,16 +30,14 @@ def smear(data: Path | None, scratch: Path, cells: int, rounds: int) -> dict:
     )
     measure.run([sys.executable, "-c", build, *files], scratch)
     plain = [sys.executable, HERE / "plain_predict.py", *files, folder, report["neutrophils"]]
-    seconds = measure.medians(
-        {
-            "cellnet predict-smear": lambda: measure.run(command, scratch).seconds,
-            "plain Keras": lambda: measure.run(plain, scratch).seconds,
-            "import tensorflow alone": lambda: (
-                measure.run([sys.executable, "-c", "import tensorflow"], scratch).seconds
-            ),
-        },
-        rounds,
-    )
+    ways = {"cellnet predict-smear": command, "plain Keras": plain}
+    if rounds > 1:
+        ways["import tensorflow alone"] = [sys.executable, "-c", "import tensorflow"]
+    timed = {
+        name: lambda typed=typed: measure.run(typed, scratch).seconds
+        for name, typed in ways.items()
+    }
+    seconds = measure.medians(timed, rounds)
     return {
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "ratio": seconds["plain Keras"] / seconds["cellnet predict-smear"],
