@@ -75,7 +75,8 @@ def look_at(image: np.ndarray) -> Look:
     level = red + green  # nuclei are dark in both; red cells are bright in red
     count = max(1, len(sample) // 20)
     dark = np.argpartition(level, count - 1)[:count]
-    bright = np.argpartition(green, len(sample) - 3 * count)[-3 * count :]
+    rest = max(0, len(sample) - 3 * count)
+    bright = np.argpartition(green, rest)[rest:]
     r, g, b = (float(np.median(channel[dark])) for channel in (red, green, blue))
     background = float(np.median(green[bright]))
     digest = hashlib.blake2b(np.ascontiguousarray(image), digest_size=12)

@@ -362,7 +362,6 @@ def _set_up_streams(verbose: bool) -> None:
     log = logging.getLogger("cellnet")
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
     log.handlers = [_StandardError()]
-    log.propagate = False
 
 
 def _say(line: str) -> None:

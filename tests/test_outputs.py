@@ -1,0 +1,62 @@
+"""Files are checked before the work, and written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cellnet.errors import CellnetError
+from cellnet.outputs import check_writable, write_text
+
+
+def test_writing_replaces_and_leaves_nothing_else(tmp_path):
+    file = tmp_path / "a.csv"
+    write_text(file, "old\n")
+    file.chmod(0o640)
+    write_text(file, "new ü\n")
+    assert file.read_bytes() == "new ü\n".encode()
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert os.listdir(tmp_path) == ["a.csv"]
+
+
+def test_a_new_file_has_usual_permissions(tmp_path):
+    write_text(tmp_path / "a", "")
+    (tmp_path / "b").write_text("")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
+
+
+def test_checking_leaves_nothing_behind(tmp_path):
+    check_writable(tmp_path / "a", None, tmp_path / "b")
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_cannot_be_written_is_told_before(tmp_path):
+    with pytest.raises(CellnetError, match="there is no folder"):
+        check_writable(tmp_path / "gone" / "a.csv")
+    with pytest.raises(CellnetError, match="it is a folder"):
+        check_writable(tmp_path)
+    with pytest.raises(CellnetError, match="two outputs would be written"):
+        check_writable(tmp_path / "a", tmp_path / "." / "a")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(CellnetError, match="Permission denied"):
+        check_writable(tmp_path / "a.csv")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_disk():
+    check_writable(Path("/dev/full"))
+    with pytest.raises(CellnetError, match="cannot write /dev/full: No space left"):
+        write_text(Path("/dev/full"), "text")

@@ -1,0 +1,210 @@
+"""A cohort: streamed, resumed, and not stopped by one bad smear."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+from bundles import make_bundles, paint_cell, paint_smear
+
+from cellnet import smears
+from cellnet.errors import CellnetError
+from cellnet.predict import predict_smear, predict_smears
+from cellnet.verify import read_schema
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return make_bundles(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(autouse=True)
+def models(home, monkeypatch):
+    monkeypatch.setenv("CELLNET_MODELS", str(home))
+
+
+@pytest.fixture
+def cohort(tmp_path) -> Path:
+    for number in range(4):
+        paint_smear(tmp_path / "cohort" / f"s{number}", normal=12, dysplastic=number)
+    return tmp_path / "cohort"
+
+
+def lines(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_a_line_for_each_smear(cohort, tmp_path):
+    out = tmp_path / "out.jsonl"
+    summary = predict_smears(cohort, out)
+    assert not summary.failed and sum(summary.decisions.values()) == 4
+    assert lines(out) == [predict_smear(cohort / f"s{n}").to_dict() for n in range(4)]
+    assert summary.told(out) == (
+        "4 smears judged (2 mds-suspected, 2 no-dysplasia; 4 borderline); "
+        f"reports in {out}"
+    )  # fmt: skip
+
+
+def test_bad_smears_do_not_stop_the_others(cohort, tmp_path):
+    (cohort / "a-empty").mkdir()
+    paint_cell(cohort / "s1-broken" / "x.png", "monocyte")
+    (cohort / "s1-broken" / "x.png").write_bytes(b"")
+    (cohort / "z-empty").mkdir()
+    out = tmp_path / "out.jsonl"
+    summary = predict_smears(cohort, out)
+    assert list(summary.failed) == ["a-empty", "s1-broken", "z-empty"]
+    found = lines(out)
+    assert [entry["smear"] for entry in found] == [
+        "a-empty", "s0", "s1", "s1-broken", "s2", "s3", "z-empty",
+    ]  # fmt: skip
+    for entry in found:
+        kind = "smear-error" if "error" in entry else "smear-report"
+        jsonschema.validate(entry, read_schema(kind))
+    # Mended, they are judged by the next run, and only they.
+    paint_smear(cohort / "a-empty", normal=3)
+    again = predict_smears(cohort, out)
+    assert (again.present, list(again.failed)) == (4, ["s1-broken", "z-empty"])
+    assert sum(again.decisions.values()) == 1
+    assert sorted(entry["smear"] for entry in lines(out)) == [
+        "a-empty", "s0", "s1", "s1-broken", "s2", "s3", "z-empty",
+    ]  # fmt: skip
+
+
+def test_a_second_run_has_nothing_to_do(cohort, tmp_path):
+    out = tmp_path / "out.jsonl"
+    predict_smears(cohort, out)
+    before = out.read_bytes()
+    summary = predict_smears(cohort, out)
+    assert summary.present == 4 and not summary.decisions
+    assert out.read_bytes() == before
+
+
+def test_other_choices_need_another_file(cohort, tmp_path):
+    out = tmp_path / "out.jsonl"
+    predict_smears(cohort, out)
+    before = out.read_bytes()
+    for choice in ({"cutoff": 0.4}, {"threshold": 0.2}, {"min_neutrophils": 5}):
+        with pytest.raises(CellnetError, match="choose another --out"):
+            predict_smears(cohort, out, **choice)
+    assert out.read_bytes() == before
+
+
+def test_what_stands_beside_the_smears_is_told(cohort, tmp_path, caplog):
+    paint_cell(cohort / "stray.png", "monocyte")
+    (cohort / ".hidden").mkdir()
+    (cohort / "notes.txt").write_text("")
+    summary = predict_smears(cohort, tmp_path / "out.jsonl")
+    assert len(summary.warnings) == 2
+    assert "1 images stand in" in summary.warnings[0] and "1 hidden" in summary.warnings[1]
+    assert summary.warnings[0] in caplog.text
+
+
+def test_cohorts_that_are_none(tmp_path):
+    with pytest.raises(CellnetError, match="does not exist"):
+        predict_smears(tmp_path / "gone", tmp_path / "out")
+    with pytest.raises(CellnetError, match="holds no folder"):
+        predict_smears(tmp_path, tmp_path / "out")
+    paint_smear(tmp_path / "one", normal=2)
+    with pytest.raises(CellnetError, match="holds 2 images but no folder.*predict-smear'"):
+        predict_smears(tmp_path / "one", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_of_the_next_smear_are_begun_before_the_last_is_done(cohort, tmp_path, monkeypatch):
+    """What is under way reaches over the edge of a smear, so that no core waits there."""
+    seen = []
+    reading = smears.CellReader.__call__
+
+    def read(self, path):
+        seen.append(path.parent.name)
+        return reading(self, path)
+
+    monkeypatch.setattr(smears.CellReader, "__call__", read)
+    done = []
+    append = smears.ResultsFile.append
+    monkeypatch.setattr(
+        smears.ResultsFile, "append", lambda self, document: (
+            done.append((document["smear"], len(seen))), append(self, document)),
+    )  # fmt: skip
+    predict_smears(cohort, tmp_path / "out.jsonl", threads=2)
+    assert done[0][0] == "s0" and done[0][1] > 12
+    # Bounded: never more than eight files beyond the smear that is being written.
+    assert done[0][1] <= 12 + 8 and done[1][1] <= 12 + 13 + 8
+
+
+RUN = [sys.executable, "-m", "cellnet", "predict-smears"]
+
+
+def wait_for_lines(process, out: Path, count: int) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None:
+        if out.exists() and out.read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.01)
+    pytest.fail("the run ended, or wrote nothing, before it could be stopped")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, home, how):
+    cohort = tmp_path / "cohort"
+    for number in range(30):
+        paint_smear(cohort / f"s{number:02d}", normal=12, dysplastic=number % 5, lymphocytes=6)
+    unbroken, out = tmp_path / "unbroken.jsonl", tmp_path / "out.jsonl"
+    predict_smears(cohort, unbroken)
+    # Each file is read slowly, so that there is time to stop the run in its midst.
+    slow = (
+        "import sys, time, cellnet.smears as s; call = s.CellReader.__call__\n"
+        "s.CellReader.__call__ = lambda self, p: (time.sleep(0.02), call(self, p))[1]\n"
+        "from cellnet.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow, "predict-smears", str(cohort), "--out", str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for_lines(process, out, 3)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    with out.open("ab") as stream:  # as if it had been killed in the midst of a line
+        stream.write(b'{"schema": "cellnet/smear-rep')
+    assert 3 <= out.read_bytes().count(b"\n") < 30
+    result = subprocess.run([*RUN, str(cohort), "--out", str(out)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert out.read_bytes() == unbroken.read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["cohort", "out.jsonl", "unbroken.jsonl"]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_cohort(tmp_path, home):
+    """Ten times the images, the same memory."""
+    paint_cell(tmp_path / "cell.png", "neutrophil", size=300)
+    peaks = []
+    for number in (300, 3000):
+        cohort = tmp_path / f"cohort-{number}"
+        for image in range(number):
+            folder = cohort / f"s{image // 50:03d}"
+            folder.mkdir(parents=True, exist_ok=True)
+            os.link(tmp_path / "cell.png", folder / f"{image:04d}.png")
+        code = (
+            "import resource, sys; from cellnet.cli import main; main(sys.argv[1:])\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        out = tmp_path / f"{number}.jsonl"
+        result = subprocess.run(
+            [sys.executable, "-c", code, "predict-smears", str(cohort), "--out", str(out)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert out.read_bytes().count(b"\n") == number // 50
+        peaks.append(int(result.stdout))
+    assert peaks[1] < peaks[0] * 1.1, peaks
