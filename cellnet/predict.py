@@ -187,6 +187,8 @@ def _collect(paths: Sequence[Path]) -> tuple[list[tuple[Path, str]], list[dict[s
             files.append((file, listing.relative(file) if alone else file.as_posix()))
         if not listing.files and alone:
             check_some(listing, [])
+        elif not listing.files:
+            log.warning("%s: there is no image in this folder", path)
     if not files and not unreadable:
         raise CellnetError(f"there is no image in {', '.join(map(str, paths))}")
     return files, unreadable

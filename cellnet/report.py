@@ -155,7 +155,7 @@ def predictions_text(document: Mapping[str, Any], *, width: int = 80) -> str:
     """Write one network's answers for a terminal: a line for each image."""
     pen = _Pen(max(width, 40), False, False)
     cells = document["cells"]
-    room = min(max(len(printable(cell["file"])) for cell in cells), max(width - 32, 12))
+    room = min(max(len(printable(cell["file"])) for cell in cells), max(width - 34, 12))
     if "cutoff" in document:
         lines = [f"{'file':<{room}}  granularity  at a cut-off of {document['cutoff']:.4g}"]
         answers = [

@@ -273,7 +273,8 @@ def told_passed_over(listing: Listing) -> list[str]:
     if not listing.passed_over:
         return []
     reasons = ", ".join(f"{number} {reason}" for reason, number in listing.reasons.items())
-    return [f"passed over: {len(listing.passed_over)} files or folders ({reasons})"]
+    count = len(listing.passed_over)
+    return [f"passed over: {count} {'entry' if count == 1 else 'entries'} ({reasons})"]
 
 
 def check_some(listing: Listing, unreadable: Sequence[dict[str, str]]) -> None:
