@@ -78,7 +78,7 @@ def smear_text(
     lines += [
         "",
         *pen.wrap(
-            f"A neutrophil is dysplastic at a granularity score of {report.cutoff:.4g} or less; "
+            f"A neutrophil is dysplastic at a granularity score of {report.cutoff:.6g} or less; "
             f"a smear is suspected above {percent(report.threshold)} of its neutrophils."
         ),
         *pen.wrap(
@@ -157,7 +157,7 @@ def predictions_text(document: Mapping[str, Any], *, width: int = 80) -> str:
     cells = document["cells"]
     room = min(max(len(printable(cell["file"])) for cell in cells), max(width - 34, 12))
     if "cutoff" in document:
-        lines = [f"{'file':<{room}}  granularity  at a cut-off of {document['cutoff']:.4g}"]
+        lines = [f"{'file':<{room}}  granularity  at a cut-off of {document['cutoff']:.6g}"]
         answers = [
             f"{cell['granularity']:11.4f}  {'dysplastic' if cell['dysplastic'] else 'normal'}"
             for cell in cells

@@ -101,6 +101,7 @@ def smear_page(
         who_share=WHO_SHARE,
         holds=HOLDS,
         names=NAMES,
+        digits=3 if 0.01 <= report.cutoff <= 0.99 else 5,
         version=__version__,
         today=date.today().isoformat(),
     )
@@ -222,7 +223,7 @@ def _origin(report: SmearReport) -> list[dict[str, str]]:
     for name, value, rule, fit in (
         (
             "Cell cut-off",
-            f"{report.cutoff:.4g}",
+            f"{report.cutoff:.6g}",
             "a neutrophil is dysplastic where its granularity score is at or below it",
             point.cell if point else None,
         ),

@@ -235,7 +235,7 @@ def test_wrong_usage(words, capsys):
     assert "usage: cellnet" in capsys.readouterr().err
 
 
-def test_trouble_is_one_line_without_traceback(smear, tmp_path, home, monkeypatch):
+def test_trouble_is_one_line_without_traceback(smear, tmp_path, capfd):
     (tmp_path / "empty").mkdir()
     bad = make_bundles(tmp_path / "bad")
     (bad / "model1" / "model.tflite").write_bytes(b"x")
@@ -251,10 +251,17 @@ def test_trouble_is_one_line_without_traceback(smear, tmp_path, home, monkeypatc
         ["predict-smears", smear, "--out", tmp_path / "x.jsonl"],
         ["predict", tmp_path / "gone.png"],
         ["verify", tmp_path],
+        ["calibrate", "dysplasianet", tmp_path / "gone"],
+        ["evaluate", "model1", tmp_path / "gone"],
+        ["data", "prepare", tmp_path / "gone", "--adapter", "folder", "--out", tmp_path / "o"],
+        ["data", "simulate", tmp_path / "gone", "--out", tmp_path / "o"],
+        ["train", tmp_path / "gone.yaml"],
     ):
-        result = run(*words)
-        assert (result.returncode, result.stdout) == (1, ""), words
-        assert result.stderr.startswith("cellnet: error: ") and result.stderr.count("\n") == 1
+        assert main([str(word) for word in words]) == 1, words
+        out, err = capfd.readouterr()
+        assert out == "" and err.startswith("cellnet: error: ") and err.count("\n") == 1, err
+    result = run("predict-smear", tmp_path / "gone")
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
 
 
 def test_full_disks_and_gone_readers(smear):
