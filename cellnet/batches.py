@@ -18,6 +18,7 @@ import numpy as np
 from cellnet.augment import View, augment, choose_view
 from cellnet.errors import CellnetError
 from cellnet.images import read_image, resize
+from cellnet.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -123,8 +124,7 @@ def training_dataset(
         cellnet.errors.UnreadableImage: While iterating, wrapped by TensorFlow, where an image has
             become unreadable since its manifest was written.
     """
-    import tensorflow as tf
-
+    tf = import_tensorflow()
     views = list(views)
     steps = sampler.epoch_size // batch
 

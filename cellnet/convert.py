@@ -7,6 +7,7 @@ so that what the quantisation costs can be measured. Small networks keep their f
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import io
@@ -22,6 +23,7 @@ from cellnet import __version__, bundle, networks
 from cellnet.cells import CLASSES, NEUTROPHIL
 from cellnet.errors import CellnetError
 from cellnet.recipe import Recipe, write_recipe
+from cellnet.tensorflow_import import import_tensorflow
 from cellnet.training_set import TrainingSet
 
 if TYPE_CHECKING:
@@ -72,16 +74,15 @@ def to_litert(model: keras.Model, quantise: bool = False) -> bytes:
     Returns:
         A LiteRT flatbuffer that takes ``(n, height, width, 3) float32 in [0, 1], RGB``.
     """
-    import tensorflow as tf
+    tf = import_tensorflow()
 
-    signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
-    run = tf.function(lambda image: model(image, training=False), input_signature=[signature])
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [run.get_concrete_function()], model
-    )
+    # By way of a concrete function weights stay variables, which LiteRT then finds empty.
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if quantise:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    return converter.convert()
+    # The converter announces its temporary folder on standard output.
+    with contextlib.redirect_stdout(io.StringIO()):
+        return converter.convert()
 
 
 def _plain(model: keras.Model, recipe: Recipe) -> keras.Model:

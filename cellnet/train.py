@@ -25,6 +25,7 @@ from pathlib import Path
 from cellnet.batches import Sampler, training_dataset
 from cellnet.errors import CellnetError
 from cellnet.recipe import Recipe, read_recipe, write_recipe
+from cellnet.tensorflow_import import import_tensorflow
 from cellnet.training_set import TrainingSet, assemble
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ def fit(recipe: Recipe, sets: TrainingSet, folder: Path):
     Returns:
         The Keras model with the weights of the best epoch, under the recipe's dtype policy.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import_tensorflow()
     import keras
 
     training = recipe.training
@@ -145,8 +146,8 @@ def fit(recipe: Recipe, sets: TrainingSet, folder: Path):
 
 def _fit(recipe: Recipe, sets: TrainingSet, folder: Path):
     import keras
-    import tensorflow as tf
 
+    tf = import_tensorflow()
     from cellnet import callbacks, networks
 
     training = recipe.training
@@ -180,6 +181,7 @@ def _fit(recipe: Recipe, sets: TrainingSet, folder: Path):
             epochs=training.epochs,
             steps_per_epoch=steps,
             callbacks=callbacks.standard(recipe, sets, folder, steps, history),
+            shuffle=False,
             verbose=0,
         )
     model.load_weights(folder / "best.weights.h5")

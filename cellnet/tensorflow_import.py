@@ -1,0 +1,49 @@
+"""TensorFlow, imported without its chatter, or an error that says which extra brings it.
+
+TensorFlow writes remarks about its own build to standard error on import and again with its first
+operation, past every Python setting, where a user looks for what went wrong with the training.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+from types import ModuleType
+
+from cellnet.errors import CellnetError
+
+__all__ = ["import_tensorflow"]
+
+
+def import_tensorflow() -> ModuleType:
+    """Import TensorFlow and run one operation, with standard error held back unless it fails.
+
+    Raises:
+        CellnetError: TensorFlow is not installed.
+    """
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            tensorflow = importlib.import_module("tensorflow")
+            tensorflow.zeros(1)
+            return tensorflow
+        except ModuleNotFoundError as error:
+            raise CellnetError(
+                "training needs TensorFlow, which is not installed; "
+                'install the training extra: pip install "cellnet[train]"'
+            ) from error
+        except BaseException:
+            said.seek(0)
+            os.write(stderr, said.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
