@@ -225,6 +225,16 @@ def _add_evaluate(commands) -> None:
     output.add_argument("--json", action="store_true", help="one JSON document on standard output")
     output.add_argument("--out", type=Path, metavar="FILE", help="write the JSON document there")
     output.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots")
+    kept = parser.add_argument_group("record")
+    kept.add_argument(
+        "--record", metavar="NAME", help="keep the result in the model's metrics.json and card"
+    )
+    kept.add_argument("--note", metavar="TEXT", help="what was measured on, for people")
+    kept.add_argument(
+        "--record-in",
+        metavar="MODEL",
+        help="keep it with this model, which has the same network (default: MODEL)",
+    )
 
 
 def _add_calibrate(commands) -> None:

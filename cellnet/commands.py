@@ -154,10 +154,16 @@ def train(arguments: Namespace) -> int:
 
 def evaluate(arguments: Namespace) -> int:
     """``cellnet evaluate``."""
+    from cellnet import card, record
+    from cellnet.errors import CellnetError
     from cellnet.evaluate import evaluate
     from cellnet.outputs import check_writable
 
     check_writable(arguments.out, arguments.html)
+    if arguments.record:
+        record.check(arguments.record, arguments.model, arguments.record_in)
+    elif arguments.note or arguments.record_in:
+        raise CellnetError("--note and --record-in go with --record NAME; give a name")
     found = evaluate(
         arguments.model,
         arguments.manifest,
@@ -168,6 +174,11 @@ def evaluate(arguments: Namespace) -> int:
         group=arguments.group,
         classifier=arguments.classifier,
     )
+    if arguments.record:
+        keeper = arguments.record_in or arguments.model
+        note = arguments.note or ""
+        file = record.record(found, arguments.record, arguments.model, arguments.record_in, note)
+        log.info("wrote %s and %s", file, card.refresh(keeper))
     if arguments.json:
         _print_json(found)
     else:
@@ -179,6 +190,7 @@ def evaluate(arguments: Namespace) -> int:
 
 def calibrate(arguments: Namespace) -> int:
     """``cellnet calibrate``."""
+    from cellnet import card
     from cellnet.calibrate import calibrate, summary
 
     given = {}
@@ -191,6 +203,8 @@ def calibrate(arguments: Namespace) -> int:
         classifier=arguments.classifier,
         **given,
     )
+    if arguments.out is None:
+        log.info("wrote %s", card.refresh(arguments.model))
     if arguments.json:
         _print_json(point.to_json())
     else:

@@ -2,7 +2,8 @@
 
 `load` refuses weights that are not those of the description. This goes further: the whole schema,
 the tensors of the weights against the description, the golden outputs on this machine, and whether
-the operating point belongs to the weights. Every check is made that can be, and says what it found.
+operating point and recorded metrics belong to the weights. Every check is made that can be, and
+says what it found.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import numpy as np
 
 from cellnet.bundle import FILE, Bundle, check_description, find, sha256_of
 from cellnet.errors import CellnetError
+from cellnet.record import FILE as METRICS
+from cellnet.record import SCHEMA as METRICS_SCHEMA
 
 __all__ = ["Check", "Verification", "read_schema", "verify"]
 
@@ -131,6 +134,8 @@ def verify(name_or_path: str | os.PathLike[str]) -> Verification:
             check("golden outputs", lambda: _check_golden(bundle))
     if bundle.kind == "granularity":
         check("operating point", lambda: _check_point(bundle))
+    if (folder / METRICS).is_file():
+        check("metrics", lambda: _check_metrics(bundle))
     return found
 
 
@@ -217,3 +222,17 @@ def _check_golden(bundle: Bundle) -> str:
 def _check_point(bundle: Bundle) -> str:
     point = bundle.operating_point()
     return f"cut-off {point.cutoff:.4g}, threshold {point.threshold:.4g}, fitted for these weights"
+
+
+def _check_metrics(bundle: Bundle) -> str:
+    document = _read_json(bundle.folder / METRICS)
+    evaluations = document.get("evaluations")
+    if document.get("schema") != METRICS_SCHEMA or not isinstance(evaluations, dict):
+        raise CellnetError(f"{METRICS} breaks the schema {METRICS_SCHEMA}")
+    found = str(document.get("weights_sha256"))
+    if found != bundle.sha256:
+        raise CellnetError(
+            f"{METRICS} was measured of weights {found[:12]}..., not of these: measure again with "
+            f"'cellnet evaluate {bundle.folder} MANIFEST --record NAME'"
+        )
+    return f"{len(evaluations)} evaluations of these weights"
