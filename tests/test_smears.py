@@ -151,11 +151,11 @@ def wait_for_lines(process, out: Path, count: int) -> None:
     pytest.fail("the run ended, or wrote nothing, before it could be stopped")
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, home, how):
     cohort = tmp_path / "cohort"
-    for number in range(30):
-        paint_smear(cohort / f"s{number:02d}", normal=12, dysplastic=number % 5, lymphocytes=6)
+    for number in range(20):
+        paint_smear(cohort / f"s{number:02d}", normal=9, dysplastic=number % 5)
     unbroken, out = tmp_path / "unbroken.jsonl", tmp_path / "out.jsonl"
     predict_smears(cohort, unbroken)
     # Each file is read slowly, so that there is time to stop the run in its midst.
@@ -176,7 +176,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, home, how):
     assert process.returncode == (130 if how == signal.SIGINT else -how)
     with out.open("ab") as stream:  # as if it had been killed in the midst of a line
         stream.write(b'{"schema": "cellnet/smear-rep')
-    assert 3 <= out.read_bytes().count(b"\n") < 30
+    assert 3 <= out.read_bytes().count(b"\n") < 20
     result = subprocess.run([*RUN, str(cohort), "--out", str(out)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert out.read_bytes() == unbroken.read_bytes()
@@ -185,10 +185,10 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, home, how):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_cohort(tmp_path, home):
-    """Ten times the images, the same memory."""
-    paint_cell(tmp_path / "cell.png", "neutrophil", size=300)
+    """Eight times the images, the same memory."""
+    paint_cell(tmp_path / "cell.png", "neutrophil", size=160)
     peaks = []
-    for number in (300, 3000):
+    for number in (200, 1600):
         cohort = tmp_path / f"cohort-{number}"
         for image in range(number):
             folder = cohort / f"s{image // 50:03d}"
