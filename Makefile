@@ -16,7 +16,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo setup setup-core test lint format bench bench-docs wheel lock clean \
-	train-dysplasianet train-model1
+	train-dysplasianet train-model1 release-models
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -41,6 +41,7 @@ $(VENV)/bin/python:
 
 # Pinned and hashed packages first, then the checkout itself, which may fetch nothing more.
 # -qq keeps pip's warnings about the machine's own configuration out of sight, not its errors.
+# Of all that TensorFlow brings, Python compiles what it imports: quicker than compiling it all.
 $(VENV)/core.done: requirements-core.lock setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo "cellnet: installing what prediction needs (requirements-core.lock)"
 	@$(PIP) install -qq -r requirements-core.lock
@@ -50,7 +51,7 @@ $(VENV)/core.done: requirements-core.lock setup.cfg pyproject.toml | $(VENV)/bin
 $(VENV)/all.done: requirements.lock requirements-core.lock setup.cfg pyproject.toml \
 		| $(VENV)/bin/python
 	@echo "cellnet: installing training and tests too (requirements.lock; TensorFlow is large)"
-	@$(PIP) install -qq -r requirements.lock
+	@$(PIP) install -qq --no-compile -r requirements.lock
 	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/core.done $@
 
@@ -117,6 +118,13 @@ bench: $(VENV)/all.done ## measure against the plain way, in one run (QUICK=1 fo
 
 bench-docs: ## write docs/benchmarks.md from the last `make bench`
 	@$(PY) tests/bench/run.py --write-docs docs/benchmarks.md --out $(RUNS)/bench
+
+# What else there is of real cells: the folder that holds pbc/ holds other laboratories' too.
+OTHERS ?= $(if $(DATA),$(patsubst %/,%,$(dir $(patsubst %/,%,$(DATA)))))
+
+release-models: $(VENV)/all.done ## finished runs become models/: calibrate, measure, cards (STEPS=)
+	$(PY) tests/release.py --runs "$(RUNS)" $(if $(OTHERS),--others "$(OTHERS)") \
+		$(if $(PREPARED),--prepared "$(PREPARED)") $(if $(COHORT),--cohort "$(COHORT)") $(STEPS)
 
 wheel: $(VENV)/all.done ## build a wheel with the shipped models into dist/
 	@rm -rf build/bdist* build/lib dist

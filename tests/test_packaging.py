@@ -6,10 +6,10 @@ import configparser
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
-import time
 import venv
 import zipfile
 from importlib import metadata
@@ -201,12 +201,18 @@ def test_starting_loads_nothing_heavy_and_is_quick(code, tmp_path):
     code += f"\nimport sys\nprint([n for n in {HEAVY!r} if n in sys.modules])"
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = children_seconds()
         result = run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT))
-        times.append(time.perf_counter() - start)
+        times.append(children_seconds() - start)
         assert result.returncode == 0, result.stderr
         assert result.stdout.strip().endswith("[]")
     assert min(times) < 0.5, f"the quickest of five starts took {min(times):.2f} s"
+
+
+def children_seconds() -> float:
+    """Processor time of the finished children; unlike the clock's, it bears a busy machine."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 # ---------------------------------------------------------------- setup.cfg, lock files, Makefile
