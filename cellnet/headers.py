@@ -13,7 +13,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Header", "Refused", "read_header"]
+__all__ = ["MAX_PIXELS", "Header", "Refused", "read_header"]
+
+MAX_PIXELS = 32_000_000
+"""Larger images are refused before decoding: a cell has 0.1 million pixels, a camera's field 20."""
 
 
 class Refused(Exception):
@@ -140,8 +143,7 @@ def _png(data: bytes) -> Header:
         raise Refused("the PNG does not begin with its header")
     kept = [data[:8]]
     alpha, orientation, position = colour in (4, 6), 1, 8
-    too_large = width * height > 1 << 40  # the caller refuses it by size: do not sum its chunks
-    while not too_large:
+    while width * height <= MAX_PIXELS:  # else the caller refuses it: its chunks do not matter
         length, name = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if end > len(data):

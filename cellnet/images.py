@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from cellnet.errors import CellnetError, UnreadableImage
-from cellnet.headers import Header, Refused, read_header
+from cellnet.headers import MAX_PIXELS, Header, Refused, read_header
 
 __all__ = [
     "EXTENSIONS",
@@ -40,9 +40,6 @@ EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp")
 )
 """What the name of an image ends in, in lower or upper case."""
-
-MAX_PIXELS = 32_000_000
-"""Larger images are refused before decoding: a cell has 0.1 million pixels, a camera's field 20."""
 
 MAX_BYTES = 128 * 2**20
 """Larger files are refused before reading: MAX_PIXELS in three colours, uncompressed, fit in."""
@@ -149,7 +146,7 @@ def _decode(header: Header) -> np.ndarray:
         raise Refused("its size differs from what its header says")
     if as_stored:
         if image.dtype == np.uint16:
-            image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+            image = cv2.convertScaleAbs(image, alpha=1 / 257)  # 65,535 is 255, rounded
         if image.ndim == 2:
             image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         if image.shape[2] == 4:
@@ -162,8 +159,8 @@ def _decode(header: Header) -> np.ndarray:
 
 def _on_white(image: np.ndarray, alpha: str) -> np.ndarray:
     """Put a transparent image on white: ``(h, w, 4) uint8`` to ``(h, w, 3) uint8``."""
-    opacity = image[..., 3:].astype(np.uint32)
-    colour = image[..., :3].astype(np.uint32)
+    opacity = image[..., 3:].astype(np.uint16)
+    colour = image[..., :3].astype(np.uint16)
     if alpha == "straight":
         colour = (colour * opacity + 127) // 255
     return np.minimum(colour + 255 - opacity, 255).astype(np.uint8)

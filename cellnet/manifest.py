@@ -62,7 +62,8 @@ class Row:
         licence: The licence of that data set.
         patient: Whose blood it is, where known; else empty.
         smear: The slide, where known; else empty.
-        source_cell: The photograph that it was made from, where it was made from one; else empty.
+        source_cell: The photograph that it was made or cropped from, where others were too; else
+            empty.
         split: One of `SPLITS` or `COHORT_SPLITS`.
         granularity: Share of the granules taken away, g in [0, 1] as text; empty where nothing was
             simulated.

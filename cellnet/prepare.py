@@ -1,8 +1,9 @@
 """A data set in, a manifest out: everything readable once, labelled once, on one side of a split.
 
 Unreadable files, copies, near copies and images under two labels are left out, each listed with its
-reason in ``dropped.csv``: nothing goes in silence. How a source is laid out is known to `adapters`,
-what a copy is to `duplicates`, and who stands on which side to `splits`.
+reason in ``dropped.csv``: nothing goes in silence. Crops that overlap, each around another cell of
+one field, stay, with the field as their ``source_cell``. How a source is laid out is known to
+`adapters`, what a copy is to `duplicates`, and who stands on which side to `splits`.
 """
 
 from __future__ import annotations
@@ -13,19 +14,22 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from cellnet.adapters import Candidate, Dropped, adapt
 from cellnet.duplicates import (
+    CORRELATION,
     HASH_DISTANCE,
-    THUMBNAIL_DIFFERENCE,
+    SAME_CENTRE,
+    SPECTRUM_SIMILARITY,
     Fingerprint,
+    Overlap,
     connected,
     fingerprint,
-    near_copies,
+    overlaps,
 )
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.images import decode_image, read_bytes
@@ -109,15 +113,21 @@ def prepare(
     dropped = list(found.dropped)
     candidates, prints = _scan(source, found.candidates, dropped, workers)
     kept = _leave_out_copies(candidates, prints, dropped)
-    kept = _leave_out_near_copies(candidates, prints, kept, dropped)
+    pairs = _find_overlaps(prints, kept)
+    kept = _leave_out_near_copies(candidates, kept, pairs, dropped)
     if not kept:
         raise CellnetError(
             f"no image of {source} is left of {len(found.candidates)}: the first was left out "
             f"because it is {dropped[0].reason} ({dropped[0].detail})"
         )
     rows = [Row(sha256=prints[i].sha256, **asdict(candidates[i])) for i in kept]
-    sides = assign_splits(rows, seed, fractions, train_cap)
-    rows = [Row(**{**asdict(row), "split": side}) for row, side in zip(rows, sides, strict=True)]
+    overlapping = _overlapping(kept, pairs)
+    sides = assign_splits(rows, seed, fractions, train_cap, overlapping)
+    photographs = _photographs(rows, overlapping)
+    rows = [
+        replace(row, split=side, source_cell=photographs.get(index, row.source_cell))
+        for index, (row, side) in enumerate(zip(rows, sides, strict=True))
+    ]
     check_disjoint(rows)
     dropped.sort(key=lambda it: it.path)
     about = {
@@ -126,9 +136,12 @@ def prepare(
         "fractions": list(fractions),
         "train_cap": train_cap,
         "dropped": dict(sorted(Counter(it.reason for it in dropped).items())),
+        "overlapping": len(photographs),
         "near_copy": {
             "hash_distance": HASH_DISTANCE,
-            "thumbnail_difference": THUMBNAIL_DIFFERENCE,
+            "spectrum_similarity": SPECTRUM_SIMILARITY,
+            "correlation": CORRELATION,
+            "same_centre": SAME_CENTRE,
         },
     }
     try:
@@ -176,16 +189,56 @@ def _leave_out_copies(
     return _keep_first(candidates, list(same.values()), "exact copy", "two labels", dropped)
 
 
+def _find_overlaps(prints: list[Fingerprint], kept: list[int]) -> list[Overlap]:
+    """Find what is of one photograph among the kept; the indices are those of ``prints``."""
+    return [
+        replace(it, first=kept[it.first], second=kept[it.second])
+        for it in overlaps([prints[index] for index in kept])
+    ]
+
+
 def _leave_out_near_copies(
-    candidates: list[Candidate],
-    prints: list[Fingerprint],
-    kept: list[int],
-    dropped: list[Dropped],
+    candidates: list[Candidate], kept: list[int], pairs: list[Overlap], dropped: list[Dropped]
 ) -> list[int]:
-    pairs = near_copies([prints[index] for index in kept])
-    groups = connected(len(kept), [(i, j) for i, j, _ in pairs])
-    groups = [[kept[place] for place in group] for group in groups]
+    same_cell = [(it.first, it.second) for it in pairs if it.shift <= SAME_CENTRE]
+    remaining = set(kept)
+    groups = [group for group in connected(len(candidates), same_cell) if group[0] in remaining]
     return _keep_first(candidates, groups, "near copy", "near copy with two labels", dropped)
+
+
+def _overlapping(kept: list[int], pairs: list[Overlap]) -> list[tuple[int, int]]:
+    """Give the pairs of kept images of one photograph, as places in ``kept``.
+
+    Two that overlap with a third, which was left out, are of one photograph too.
+    """
+    place = {index: position for position, index in enumerate(kept)}
+    indices = sorted({index for it in pairs for index in (it.first, it.second)})
+    number = {index: position for position, index in enumerate(indices)}
+    ties = [(number[it.first], number[it.second]) for it in pairs]
+    found = []
+    for group in connected(len(indices), ties):
+        here = [place[indices[i]] for i in group if indices[i] in place]
+        found += [(here[0], other) for other in here[1:]]
+    return found
+
+
+def _photographs(rows: list[Row], overlapping: list[tuple[int, int]]) -> dict[int, str]:
+    """Name the photograph of each overlapping row, so that the manifest says who belongs together.
+
+    The name is the source cell that the data set gives to one of them, else the first one's hash.
+    """
+    given: dict[str, int] = {}
+    ties = list(overlapping)
+    for index, row in enumerate(rows):
+        if row.source_cell:
+            ties.append((given.setdefault(row.source_cell, index), index))
+    touched = {index for pair in overlapping for index in pair}
+    names: dict[int, str] = {}
+    for group in connected(len(rows), ties):
+        if not touched.isdisjoint(group):
+            known = [rows[i].source_cell for i in group if rows[i].source_cell]
+            names |= dict.fromkeys(group, known[0] if known else rows[group[0]].sha256)
+    return names
 
 
 def _keep_first(

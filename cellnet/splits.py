@@ -32,7 +32,11 @@ def check_fractions(fractions: Sequence[float]) -> None:
 
 
 def assign_splits(
-    rows: Sequence[Row], seed: int, fractions: Sequence[float], train_cap: int | None = None
+    rows: Sequence[Row],
+    seed: int,
+    fractions: Sequence[float],
+    train_cap: int | None = None,
+    overlapping: Sequence[tuple[int, int]] = (),
 ) -> list[str]:
     """Choose a side for each row.
 
@@ -46,6 +50,9 @@ def assign_splits(
         seed: Another one gives another division.
         fractions: Of train, validation and test.
         train_cap: At most so many single images of a class train; the surplus goes to test.
+        overlapping: Pairs of rows that show a part of the same photograph. They stand on one side:
+            with a patient's or smear's other images, else where the first of train, validation and
+            test has one of them. So they move nobody else.
 
     Returns:
         A name of `SPLITS` for each row, in the order of the rows.
@@ -56,7 +63,11 @@ def assign_splits(
         for label, number in Counter(row.label for row in rows).items()
     }
     sides = [""] * len(rows)
-    groups = [group for group in connected(len(rows), _ties(rows)) if len(group) > 1]
+    ties = _ties(rows)
+    tied = {index for pair in ties for index in pair}
+    groups = [
+        group for group in connected(len(rows), [*ties, *overlapping]) if not tied.isdisjoint(group)
+    ]
     _place_groups(rows, groups, seed, targets, sides)
     singles: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
@@ -68,6 +79,10 @@ def assign_splits(
         )
         wanted = [max(0, targets[label][k] - placed[side]) for k, side in enumerate(SPLITS)]
         _place_singles(rows, indices, seed, wanted, sides)
+    for group in connected(len(rows), overlapping):
+        side = min((sides[index] for index in group), key=SPLITS.index)
+        for index in group:
+            sides[index] = side
     return sides
 
 
