@@ -111,9 +111,7 @@ def calibrate(
         },
     )
     smears = score_smears(bundle, namer, manifest, by_smear, progress)
-    point = fit_point(
-        cutoff, cell_fit, smears, diagnoses, minimum_neutrophils, data, bundle, namer
-    )
+    point = fit_point(cutoff, cell_fit, smears, diagnoses, minimum_neutrophils, data, bundle, namer)
     for entry in [*cells.unreadable, *smears.unreadable]:
         log.warning("not used: %s: %s", entry["file"], entry["reason"])
     file = write_operating_point(bundle.folder if out is None else out, point)
@@ -192,7 +190,10 @@ def _fit_smears(
     if left_out:
         log.warning(
             "%d of %d smears have fewer than %d %ss and take no part: %s",
-            len(left_out), len(counts.names), minimum_neutrophils, NEUTROPHIL,
+            len(left_out),
+            len(counts.names),
+            minimum_neutrophils,
+            NEUTROPHIL,
             ", ".join(left_out[:5]),
         )
     return fit_threshold(
@@ -246,8 +247,11 @@ def summary(point: OperatingPoint) -> str:
         lines.append(f"    fitted on {on.get('manifest', '')} {on['split']}: {told}".rstrip())
         if "neutrophils" in on:
             lines.append(f"    neutrophils: {on['neutrophils']}")
-        for key, title in (("auc", "AUC"), ("sensitivity", "sensitivity"),
-                           ("specificity", "specificity")):
+        for key, title in (
+            ("auc", "AUC"),
+            ("sensitivity", "sensitivity"),
+            ("specificity", "specificity"),
+        ):
             found = getattr(fit, key)
             low, high = found["ci95"]
             lines.append(

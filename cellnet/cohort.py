@@ -60,6 +60,7 @@ log = logging.getLogger(__name__)
 
 FEW = 200  # cells; starting processes for fewer takes longer than it saves
 
+
 def simulate(
     manifest: str | Path | Manifest,
     out: str | Path,
@@ -114,22 +115,33 @@ def simulate(
         check_sets(used)
         rows = _write(used, manifest.root, folder, plan, workers)
         check_disjoint(rows, "the cohort")
-        _write_csv(folder / "truth.csv", [asdict(t) for t in truth],
-                   [column.name for column in fields(SmearTruth)])
+        _write_csv(
+            folder / "truth.csv",
+            [asdict(t) for t in truth],
+            [column.name for column in fields(SmearTruth)],
+        )
         _write_csv(folder / "dropped.csv", dropped, ("path", "sha256", "label", "split", "reason"))
-        write_manifest(folder, rows, ".", _about(manifest, plan, seed, sets, truth,
-                                           dropped, not_made))
+        write_manifest(
+            folder, rows, ".", _about(manifest, plan, seed, sets, truth, dropped, not_made)
+        )
     for reason in not_made.values():
         log.warning("%s", reason)
     if dropped:
-        log.warning("%d source cells could not be used, see %s", len(dropped),
-                    Path(out) / "dropped.csv")
+        log.warning(
+            "%d source cells could not be used, see %s", len(dropped), Path(out) / "dropped.csv"
+        )
     return read_manifest(out)
 
 
-def _about(manifest: Manifest, plan: Plan, seed: int, sets: dict[str, list[Source]],
-           truth: list[SmearTruth], dropped: list[dict[str, str]], not_made: dict[str, str]
-           ) -> dict[str, Any]:
+def _about(
+    manifest: Manifest,
+    plan: Plan,
+    seed: int,
+    sets: dict[str, list[Source]],
+    truth: list[SmearTruth],
+    dropped: list[dict[str, str]],
+    not_made: dict[str, str],
+) -> dict[str, Any]:
     return {
         "adapter": "simulate",
         "seed": seed,
@@ -140,12 +152,12 @@ def _about(manifest: Manifest, plan: Plan, seed: int, sets: dict[str, list[Sourc
             "normal": NORMAL_G,
             "dysplastic": DYSPLASTIC_G,
             "operator": "masked Gaussian base + (1 - g) * residue (cellnet.granularity.suppress), "
-                        "sigma 0.75 to 1.5 times its default, pallor 0 to 1",
+            "sigma 0.75 to 1.5 times its default, pallor 0 to 1",
         },
         "simulated": "hypogranulation, smears and diagnoses are simulated from normal cells; the "
-                     "proportions beside 3,000 training images a class are this project's choice",
+        "proportions beside 3,000 training images a class are this project's choice",
         "repeats": "within test-by-smear and proof-of-concept a source cell may be seen in several "
-                   "smears, in one smear never twice; no source cell is in two sets",
+        "smears, in one smear never twice; no source cell is in two sets",
         "source_cells": {
             name: dict(sorted(Counter(s.row.label for s in found if s.versions).items()))
             for name, found in sets.items()
@@ -153,8 +165,11 @@ def _about(manifest: Manifest, plan: Plan, seed: int, sets: dict[str, list[Sourc
         "smears": dict(sorted(Counter(f"{t.set} {t.diagnosis}" for t in truth).items())),
         "not_made": not_made,
         "dropped": len(dropped),
-        "made_from": {"seed": manifest.about.get("seed"), "adapter": manifest.about.get("adapter"),
-                      "images": len(manifest.rows)},
+        "made_from": {
+            "seed": manifest.about.get("seed"),
+            "adapter": manifest.about.get("adapter"),
+            "images": len(manifest.rows),
+        },
     }
 
 
@@ -166,8 +181,15 @@ def _survey(manifest: Manifest, workers: int) -> tuple[list[Source], list[dict[s
     wanted, dropped, seen = [], [], set()
 
     def drop(row: Row, reason: str) -> None:
-        dropped.append({"path": row.path, "sha256": row.sha256, "label": row.label,
-                        "split": row.split, "reason": reason})
+        dropped.append(
+            {
+                "path": row.path,
+                "sha256": row.sha256,
+                "label": row.label,
+                "split": row.split,
+                "reason": reason,
+            }
+        )
 
     for row in manifest.rows:
         key = row.source_cell or row.sha256
@@ -182,11 +204,14 @@ def _survey(manifest: Manifest, workers: int) -> tuple[list[Source], list[dict[s
         else:
             seen.add(key)
             wanted.append(Source(row, key))
-    tasks = [(manifest.path_of(source.row), source.row.sha256, source.row.label == NEUTROPHIL)
-             for source in wanted]
+    tasks = [
+        (manifest.path_of(source.row), source.row.sha256, source.row.label == NEUTROPHIL)
+        for source in wanted
+    ]
     usable = []
-    for source, found in zip(wanted, _parallel(_look, tasks, workers, "finding cytoplasm"),
-                             strict=True):
+    for source, found in zip(
+        wanted, _parallel(_look, tasks, workers, "finding cytoplasm"), strict=True
+    ):
         if isinstance(found, str):
             drop(source.row, found)
         else:
@@ -222,21 +247,29 @@ def _load(path: Path, sha256: str) -> np.ndarray:
 # --- writing it --------------------------------------------------------------------------------
 
 
-def _write(sources: Sequence[Source], root: Path, folder: Path, plan: Plan, workers: int
-           ) -> list[Row]:
+def _write(
+    sources: Sequence[Source], root: Path, folder: Path, plan: Plan, workers: int
+) -> list[Row]:
     """Write every version; the rows in the order of their paths."""
     for name in sorted({str(Path(v.path).parent) for s in sources for v in s.versions}):
         (folder / name).mkdir(parents=True)
     tasks = [(source, root, folder, plan.quality) for source in sources]
     rows = []
-    for source, hashes in zip(sources, _parallel(_make, tasks, workers, "writing cells"),
-                              strict=True):
+    for source, hashes in zip(
+        sources, _parallel(_make, tasks, workers, "writing cells"), strict=True
+    ):
         for version, sha256 in zip(source.versions, hashes, strict=True):
-            rows.append(replace(
-                source.row, path=version.path, sha256=sha256, smear=version.smear,
-                source_cell=source.key, split=version.split,
-                granularity="" if version.g is None else f"{version.g:.4f}",
-            ))
+            rows.append(
+                replace(
+                    source.row,
+                    path=version.path,
+                    sha256=sha256,
+                    smear=version.smear,
+                    source_cell=source.key,
+                    split=version.split,
+                    granularity="" if version.g is None else f"{version.g:.4f}",
+                )
+            )
     return sorted(rows, key=lambda row: (COHORT_SPLITS.index(row.split), row.path))
 
 
@@ -253,8 +286,9 @@ def _make(task: tuple[Source, Path, Path, int]) -> list[str]:
     for version in source.versions:
         made = image
         if mask is not None and version.g is not None:
-            made = suppress(image, mask, version.g, default_sigma(mask) * version.blur,
-                            version.pallor)
+            made = suppress(
+                image, mask, version.g, default_sigma(mask) * version.blur, version.pallor
+            )
         made = apply_stain(made, version.stain)
         made = np.rot90(made[:, ::-1] if version.turn >= 4 else made, version.turn % 4)
         path = folder / version.path
@@ -278,8 +312,9 @@ def _parallel(work: Callable, tasks: Sequence, workers: int, title: str) -> Iter
 def _new_folder(out: Path) -> Iterator[Path]:
     """Give a folder beside `out` that becomes `out` at the end, or vanishes on an error."""
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise CellnetError(f"the output folder must be new or empty, {out} is not; choose another "
-                           "or remove it")
+        raise CellnetError(
+            f"the output folder must be new or empty, {out} is not; choose another or remove it"
+        )
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     for i in count():
@@ -301,5 +336,3 @@ def _write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-

@@ -20,8 +20,19 @@ from cellnet.errors import CellnetError
 from cellnet.manifest import COHORT_SPLITS, Row, check_disjoint
 from cellnet.stain import Stain, draw_stain, jitter_stain
 
-__all__ = ["DYSPLASTIC_G", "NORMAL_G", "OTHER_SHARES", "SHARES", "Plan", "SmearTruth", "Source",
-           "Version", "check_sets", "partition", "plan_versions"]
+__all__ = [
+    "DYSPLASTIC_G",
+    "NORMAL_G",
+    "OTHER_SHARES",
+    "SHARES",
+    "Plan",
+    "SmearTruth",
+    "Source",
+    "Version",
+    "check_sets",
+    "partition",
+    "plan_versions",
+]
 
 TRAIN, VALIDATION, BY_CELL, BY_SMEAR, PROOF = COHORT_SPLITS
 
@@ -33,8 +44,13 @@ OTHER_SHARES = {BY_CELL: 0.0, BY_SMEAR: 0.6, PROOF: 0.4}  # of the other cells: 
 
 # What a smear holds beside neutrophils: adult blood, the rare kinds raised a little.
 DIFFERENTIAL = {
-    "lymphocyte": 0.52, "monocyte": 0.16, "eosinophil": 0.09, "platelet": 0.08, "ig": 0.06,
-    "erythroblast": 0.05, "basophil": 0.04,
+    "lymphocyte": 0.52,
+    "monocyte": 0.16,
+    "eosinophil": 0.09,
+    "platelet": 0.08,
+    "ig": 0.06,
+    "erythroblast": 0.05,
+    "basophil": 0.04,
 }
 
 
@@ -77,8 +93,13 @@ class Plan:
         Raises:
             CellnetError: When one cannot be.
         """
-        for name in ("train_per_class", "validation_versions", "by_cell_versions", "smears",
-                     "proof_smears"):
+        for name in (
+            "train_per_class",
+            "validation_versions",
+            "by_cell_versions",
+            "smears",
+            "proof_smears",
+        ):
             if getattr(self, name) < 0:
                 raise CellnetError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if not 2 <= self.cells[0] <= self.cells[1]:
@@ -143,8 +164,10 @@ def partition(sources: Sequence[Source], seed: int) -> dict[str, list[Source]]:
             sets[source.row.split].append(source)
     totals = Counter(source.row.label for source in test)
     missing = {
-        name: {label: total * (SHARES if label == NEUTROPHIL else OTHER_SHARES)[name]
-               for label, total in totals.items()}
+        name: {
+            label: total * (SHARES if label == NEUTROPHIL else OTHER_SHARES)[name]
+            for label, total in totals.items()
+        }
         for name in SHARES
     }
     groups = _groups(test)
@@ -152,8 +175,10 @@ def partition(sources: Sequence[Source], seed: int) -> dict[str, list[Source]]:
     groups.sort(key=len, reverse=True)  # the large ones first, while every set has room
     for group in groups:
         size = Counter(source.row.label for source in group)
-        gain = {name: sum(n * missing[name][label] / totals[label] for label, n in size.items())
-                for name in SHARES}
+        gain = {
+            name: sum(n * missing[name][label] / totals[label] for label, n in size.items())
+            for name in SHARES
+        }
         best = max(SHARES, key=lambda name: gain[name])
         sets[best].extend(group)
         for label, n in size.items():
@@ -173,8 +198,11 @@ def _groups(sources: Sequence[Source]) -> list[list[Source]]:
 
     first: dict[tuple[str, str], int] = {}
     for i, source in enumerate(sources):
-        for value in (("cell", source.key), ("patient", source.row.patient),
-                      ("smear", source.row.smear)):
+        for value in (
+            ("cell", source.key),
+            ("patient", source.row.patient),
+            ("smear", source.row.smear),
+        ):
             if value[1]:
                 parent[root(i)] = root(first.setdefault(value, i))
     groups = defaultdict(list)
@@ -186,8 +214,11 @@ def _groups(sources: Sequence[Source]) -> list[list[Source]]:
 def check_sets(sources: Iterable[Source]) -> None:
     """Raise when a source cell, patient or smear gives images to two sets."""
     check_disjoint(
-        (replace(source.row, source_cell=source.key, split=version.split)
-         for source in sources for version in source.versions),
+        (
+            replace(source.row, source_cell=source.key, split=version.split)
+            for source in sources
+            for version in source.versions
+        ),
         "the plan of the cohort",
     )
 
@@ -195,8 +226,9 @@ def check_sets(sources: Iterable[Source]) -> None:
 # --- what is made of it ------------------------------------------------------------------------
 
 
-def plan_versions(sets: dict[str, list[Source]], plan: Plan, seed: int, partial: bool = False
-                  ) -> tuple[list[SmearTruth], dict[str, str]]:
+def plan_versions(
+    sets: dict[str, list[Source]], plan: Plan, seed: int, partial: bool = False
+) -> tuple[list[SmearTruth], dict[str, str]]:
     """Give every source its versions, which are appended to it.
 
     Args:
@@ -218,9 +250,11 @@ def plan_versions(sets: dict[str, list[Source]], plan: Plan, seed: int, partial:
         VALIDATION: lambda found: _versions(found, VALIDATION, plan.validation_versions, seed),
         BY_CELL: lambda found: _versions(found, BY_CELL, plan.by_cell_versions, seed),
         BY_SMEAR: lambda found: truth.extend(
-            _smears(found, BY_SMEAR, "smear", plan.smears, plan, seed)),
+            _smears(found, BY_SMEAR, "smear", plan.smears, plan, seed)
+        ),
         PROOF: lambda found: truth.extend(
-            _smears(found, PROOF, "proof", plan.proof_smears, plan, seed)),
+            _smears(found, PROOF, "proof", plan.proof_smears, plan, seed)
+        ),
     }
     for name, make in work.items():
         try:
@@ -250,16 +284,21 @@ def _versions(sources: Sequence[Source], split: str, versions: int, seed: int) -
 def _neutrophils(sources: Sequence[Source], split: str, wanted: int) -> list[Source]:
     found = [source for source in sources if source.row.label == NEUTROPHIL]
     if wanted and not found:
-        raise CellnetError(f"the manifest has no usable neutrophil for the set '{split}'; give "
-                           "more cells or make none of that set")
+        raise CellnetError(
+            f"the manifest has no usable neutrophil for the set '{split}'; give "
+            "more cells or make none of that set"
+        )
     return found
 
 
-def _smears(sources: Sequence[Source], split: str, prefix: str, number: int, plan: Plan, seed: int
-            ) -> list[SmearTruth]:
+def _smears(
+    sources: Sequence[Source], split: str, prefix: str, number: int, plan: Plan, seed: int
+) -> list[SmearTruth]:
     deck = _Deck(sources, _rng(seed, split, "deck"))
-    needs = (("neutrophils", deck.neutrophils, plan.cells[1] * plan.neutrophils[1]),
-             ("cells of other kinds", deck.others, plan.cells[1] * (1 - plan.neutrophils[0])))
+    needs = (
+        ("neutrophils", deck.neutrophils, plan.cells[1] * plan.neutrophils[1]),
+        ("cells of other kinds", deck.others, plan.cells[1] * (1 - plan.neutrophils[0])),
+    )
     for what, has, need in needs:
         if number and has < np.ceil(need - 1e-9):
             raise CellnetError(
@@ -269,8 +308,10 @@ def _smears(sources: Sequence[Source], split: str, prefix: str, number: int, pla
             )
     diagnoses = ["mds"] * ((number + 1) // 2) + ["healthy"] * (number // 2)
     _rng(seed, split).shuffle(diagnoses)
-    return [_smear(deck, split, f"{prefix}-{i:03d}", diagnosis, plan, seed)
-            for i, diagnosis in enumerate(diagnoses, 1)]
+    return [
+        _smear(deck, split, f"{prefix}-{i:03d}", diagnosis, plan, seed)
+        for i, diagnosis in enumerate(diagnoses, 1)
+    ]
 
 
 def _pair(source: Source, split: str, number: int, seed: int) -> None:
@@ -281,12 +322,28 @@ def _pair(source: Source, split: str, number: int, seed: int) -> None:
         _add(source, path, split, source.row.smear, bounds, draw_stain(rng), rng)
 
 
-def _add(source: Source, path: str, split: str, smear: str,
-         bounds: tuple[float, float] | None, stain: Stain, rng: np.random.Generator) -> None:
+def _add(
+    source: Source,
+    path: str,
+    split: str,
+    smear: str,
+    bounds: tuple[float, float] | None,
+    stain: Stain,
+    rng: np.random.Generator,
+) -> None:
     g = None if bounds is None else round(float(rng.uniform(*bounds)), 4)
-    source.versions.append(Version(path, split, smear, g, blur=float(rng.uniform(0.75, 1.5)),
-                                   pallor=float(rng.uniform(0, 1)), turn=int(rng.integers(8)),
-                                   stain=stain))
+    source.versions.append(
+        Version(
+            path,
+            split,
+            smear,
+            g,
+            blur=float(rng.uniform(0.75, 1.5)),
+            pallor=float(rng.uniform(0, 1)),
+            turn=int(rng.integers(8)),
+            stain=stain,
+        )
+    )
 
 
 class _Deck:
@@ -309,7 +366,7 @@ class _Deck:
             fresh = list(self.all[label])
             self.rng.shuffle(fresh)
             held = {source.key for source in hand}
-            more = [s for s in fresh if s.key not in held][:number - len(hand)]
+            more = [s for s in fresh if s.key not in held][: number - len(hand)]
             taken = {source.key for source in more}
             self.rest[label] = [s for s in fresh if s.key not in taken]
             hand += more
@@ -324,8 +381,10 @@ def _smear(deck: _Deck, split: str, name: str, diagnosis: str, plan: Plan, seed:
     low, high = plan.mds if diagnosis == "mds" else plan.healthy
     fewest, most = int(np.ceil(low * number - 1e-9)), int(np.floor(high * number + 1e-9))
     if fewest > most:
-        raise CellnetError(f"no dysplastic share of {number} neutrophils lies in [{low}, {high}]; "
-                           "make the smears larger or the shares wider")
+        raise CellnetError(
+            f"no dysplastic share of {number} neutrophils lies in [{low}, {high}]; "
+            "make the smears larger or the shares wider"
+        )
     dysplastic = int(np.clip(round(number * rng.uniform(low, high)), fewest, most))
     hand = _hand(deck, cells, number, rng)
     is_dysplastic = np.zeros(number, bool)
@@ -336,8 +395,9 @@ def _smear(deck: _Deck, split: str, name: str, diagnosis: str, plan: Plan, seed:
         path = f"{split}/{name}/cell-{place:03d}.jpg"
         own = _rng(seed, path)
         _add(hand[i], path, split, name, bounds[i], jitter_stain(stain, own), own)
-    return SmearTruth(split, name, diagnosis, cells, number, dysplastic,
-                      f"{dysplastic / number:.6f}")
+    return SmearTruth(
+        split, name, diagnosis, cells, number, dysplastic, f"{dysplastic / number:.6f}"
+    )
 
 
 def _hand(deck: _Deck, cells: int, neutrophils: int, rng: np.random.Generator) -> list[Source]:
@@ -347,8 +407,12 @@ def _hand(deck: _Deck, cells: int, neutrophils: int, rng: np.random.Generator) -
     share = rng.dirichlet([20 * DIFFERENTIAL[label] for label in labels]) if labels else []
     taken: Counter[str] = Counter()
     for _ in range(cells - neutrophils):
-        left = np.array([p if taken[label] < room[label] else 0.0
-                         for label, p in zip(labels, share, strict=True)])
+        left = np.array(
+            [
+                p if taken[label] < room[label] else 0.0
+                for label, p in zip(labels, share, strict=True)
+            ]
+        )
         if left.sum() <= 0:
             left = np.array([float(taken[label] < room[label]) for label in labels])
         taken[labels[int(rng.choice(len(labels), p=left / left.sum()))]] += 1

@@ -277,7 +277,9 @@ def _granularity(
             measured: dict[str, Any] = {
                 way: measure_smears(
                     count_smears(smears.rows, smears.score, counted, diagnoses, point.cutoff),
-                    point, repeats, seed,
+                    point,
+                    repeats,
+                    seed,
                 )
                 for way, counted in ways.items()
             }
@@ -303,8 +305,13 @@ def _granularity(
             measured["cells"] = {
                 "groups": _told_groups(column, groups),
                 **measure_cells(
-                    granularity_of(used), scores, point, groups,
-                    np.array([row.source_cell for row in used]), repeats, seed,
+                    granularity_of(used),
+                    scores,
+                    point,
+                    groups,
+                    np.array([row.source_cell for row in used]),
+                    repeats,
+                    seed,
                 ),
             }
         sets[name] = measured
@@ -386,8 +393,12 @@ def _once(entries: Sequence[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _environment() -> dict[str, str]:
-    found = {"python": platform.python_version(), "machine": platform.machine(),
-             "system": platform.system(), "numpy": np.__version__}
+    found = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "numpy": np.__version__,
+    }
     for package in ("ai-edge-litert", "opencv-python-headless"):
         try:
             found[package] = importlib.metadata.version(package)

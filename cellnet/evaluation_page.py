@@ -23,7 +23,14 @@ __all__ = ["render", "require_plots", "summary"]
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart, and a grey.
 COLOURS = (
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f6000", "#000000",
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#e69f00",
+    "#7f6000",
+    "#000000",
 )
 INK, FAINT, GRID = "#1d2433", "#6b7385", "#dfe3ea"
 DYSPLASTIC, NORMAL = "#d55e00", "#0072b2"
@@ -67,8 +74,11 @@ def render(result: dict[str, Any]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("cellnet"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=PackageLoader("cellnet"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(
         percent=_percent, interval=_interval, number=_number, heat=_heat, count=_count
@@ -78,7 +88,8 @@ def render(result: dict[str, Any]) -> str:
         plots = {
             "Sensitivity and precision of each class": _picture(
                 lambda axes: _forest(axes, result["per_class"]),
-                "Sensitivity and precision of each class with 95 % intervals", height=4.6,
+                "Sensitivity and precision of each class with 95 % intervals",
+                height=4.6,
             ),
             "ROC, one class against all others": _picture(
                 lambda axes: _rocs(axes, result), "ROC curves of the classes"
@@ -213,10 +224,20 @@ def _picture(draw: Callable[[Axes], None], told: str, height: float = 4.2) -> st
     from matplotlib.figure import Figure
 
     style = {
-        "font.size": 11, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "text.color": INK,
-        "xtick.color": FAINT, "ytick.color": INK, "axes.grid": True, "grid.color": GRID,
-        "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,
-        "svg.fonttype": "path", "svg.hashsalt": "cellnet", "legend.frameon": False,
+        "font.size": 11,
+        "axes.edgecolor": FAINT,
+        "axes.labelcolor": INK,
+        "text.color": INK,
+        "xtick.color": FAINT,
+        "ytick.color": INK,
+        "axes.grid": True,
+        "grid.color": GRID,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "svg.fonttype": "path",
+        "svg.hashsalt": "cellnet",
+        "legend.frameon": False,
     }
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(5.2, height), layout="constrained")
@@ -224,9 +245,7 @@ def _picture(draw: Callable[[Axes], None], told: str, height: float = 4.2) -> st
         stream = io.BytesIO()
         figure.savefig(stream, format="svg", metadata={"Date": None})
     data = base64.b64encode(stream.getvalue()).decode("ascii")
-    return Markup(
-        f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(told)}" width="520">'
-    )
+    return Markup(f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(told)}" width="520">')
 
 
 def _unit_square(axes: Axes, across: str, up: str) -> None:
@@ -236,15 +255,28 @@ def _unit_square(axes: Axes, across: str, up: str) -> None:
 def _forest(axes: Axes, per_class: dict[str, Any]) -> None:
     names = [name for name, row in per_class.items() if row["cells"]]
     for number, name in enumerate(names):
-        for key, colour, shift in (("sensitivity", COLOURS[0], -0.15),
-                                   ("precision", COLOURS[1], 0.15)):
+        for key, colour, shift in (
+            ("sensitivity", COLOURS[0], -0.15),
+            ("precision", COLOURS[1], 0.15),
+        ):
             found = per_class[name][key]
             if found["value"] is None:
                 continue
-            axes.plot([100 * end for end in found["ci95"]], [number + shift] * 2, color=colour,
-                      lw=2, solid_capstyle="round")
-            axes.plot(100 * found["value"], number + shift, "o", color=colour, ms=6,
-                      label=key if number == 0 else None)
+            axes.plot(
+                [100 * end for end in found["ci95"]],
+                [number + shift] * 2,
+                color=colour,
+                lw=2,
+                solid_capstyle="round",
+            )
+            axes.plot(
+                100 * found["value"],
+                number + shift,
+                "o",
+                color=colour,
+                ms=6,
+                label=key if number == 0 else None,
+            )
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel("%")
@@ -260,8 +292,12 @@ def _rocs(axes: Axes, result: dict[str, Any], corner: bool = False) -> None:
             continue
         area = _number(result["per_class"][name]["auc"]["value"])
         axes.step(
-            curve["false_positive_rate"], curve["sensitivity"], where="post",
-            color=COLOURS[number % len(COLOURS)], lw=1.8, ls="-" if number < 4 else (0, (4, 1.2)),
+            curve["false_positive_rate"],
+            curve["sensitivity"],
+            where="post",
+            color=COLOURS[number % len(COLOURS)],
+            lw=1.8,
+            ls="-" if number < 4 else (0, (4, 1.2)),
             label=f"{name} {area}",
         )
     axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":")
@@ -280,11 +316,25 @@ def _single_roc(axes: Axes, found: dict[str, Any]) -> None:
     if curve is None:
         axes.text(0.5, 0.55, "one of the two kinds is missing", ha="center", color=FAINT)
         return
-    axes.plot(curve["false_positive_rate"], curve["sensitivity"], color=COLOURS[0], lw=2,
-              label=f"AUC {_number(found['auc']['value'])}", clip_on=False)
+    axes.plot(
+        curve["false_positive_rate"],
+        curve["sensitivity"],
+        color=COLOURS[0],
+        lw=2,
+        label=f"AUC {_number(found['auc']['value'])}",
+        clip_on=False,
+    )
     if None not in (found["sensitivity"]["value"], found["specificity"]["value"]):
-        axes.plot(1 - found["specificity"]["value"], found["sensitivity"]["value"], "o", ms=9,
-                  color=COLOURS[1], label="operating point", clip_on=False, zorder=5)
+        axes.plot(
+            1 - found["specificity"]["value"],
+            found["sensitivity"]["value"],
+            "o",
+            ms=9,
+            color=COLOURS[1],
+            label="operating point",
+            clip_on=False,
+            zorder=5,
+        )
     axes.legend(loc="lower right")
 
 
@@ -296,8 +346,14 @@ def _reliability(axes: Axes, calibration: dict[str, Any], across: str, what: str
         width = row["high"] - row["low"]
         axes.bar(row["low"], 0.2 * row["n"] / most, width, align="edge", color=GRID, zorder=1)
         axes.plot([row["confidence"]] * 2, row["right_ci95"], color=COLOURS[0], lw=1.6, zorder=3)
-    axes.plot([row["confidence"] for row in rows], [row["right"] for row in rows], "o",
-              color=COLOURS[0], ms=5, zorder=4)
+    axes.plot(
+        [row["confidence"] for row in rows],
+        [row["right"] for row in rows],
+        "o",
+        color=COLOURS[0],
+        ms=5,
+        zorder=4,
+    )
     _unit_square(axes, f"{across} (grey: how many cells)", f"share {what}")
 
 
@@ -306,8 +362,12 @@ def _histogram(axes: Axes, found: dict[str, Any]) -> None:
     width = edges[1] - edges[0]
     for key, colour, shift in (("dysplastic", DYSPLASTIC, 0.0), ("normal", NORMAL, 0.5)):
         axes.bar(
-            [edge + shift * width for edge in edges[:-1]], found["scores"][key], 0.5 * width,
-            align="edge", color=colour, label=f"{key} ({found[key]})",
+            [edge + shift * width for edge in edges[:-1]],
+            found["scores"][key],
+            0.5 * width,
+            align="edge",
+            color=colour,
+            label=f"{key} ({found[key]})",
         )
     cut = float(found["rule"].rsplit(" ", 1)[1])
     axes.axvline(cut, color=INK, lw=1.2, ls="--", label=f"cut-off {_number(cut)}")
@@ -317,8 +377,15 @@ def _histogram(axes: Axes, found: dict[str, Any]) -> None:
     axes.grid(axis="x", visible=False)
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda at: labels[at].startswith("cut-off"))
-    axes.legend([handles[at] for at in order], [labels[at] for at in order], fontsize=9.5,
-                loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.2)
+    axes.legend(
+        [handles[at] for at in order],
+        [labels[at] for at in order],
+        fontsize=9.5,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=3,
+        columnspacing=1.2,
+    )
 
 
 def _smear_shares(axes: Axes, found: dict[str, Any]) -> None:
@@ -335,8 +402,16 @@ def _smear_shares(axes: Axes, found: dict[str, Any]) -> None:
             number = taken.get(level, 0)
             taken[level] = number + 1
             aside = (number + 1) // 2 * (1 if number % 2 else -1)
-            axes.plot(place + max(-0.45, min(0.45, 0.055 * aside)), share, "o", color=colour, ms=6,
-                      alpha=0.75, mec="white", mew=0.6)
+            axes.plot(
+                place + max(-0.45, min(0.45, 0.055 * aside)),
+                share,
+                "o",
+                color=colour,
+                ms=6,
+                alpha=0.75,
+                mec="white",
+                mew=0.6,
+            )
     cut = 100 * float(found["rule"].rsplit(" ", 1)[1])
     axes.axhline(cut, color=INK, lw=1.2, ls="--")
     axes.text(0.5, cut + 1, f"threshold {cut:.1f} %", ha="center", va="bottom", fontsize=10)

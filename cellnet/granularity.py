@@ -71,8 +71,9 @@ def segment(image: np.ndarray) -> Cell:
     dark = _dark(image)
     seed = _central(dark)
     if seed is None:
-        return _nothing(image, "no nucleus: nothing dark and violet of a nucleus's size near the "
-                               "centre")
+        return _nothing(
+            image, "no nucleus: nothing dark and violet of a nucleus's size near the centre"
+        )
     outline = _outline(image, dark, seed)
     whole = np.zeros(image.shape[:2], np.uint8)
     cv2.fillPoly(whole, [np.round(outline * 16).astype(np.int32)], 1, shift=4)
@@ -81,8 +82,9 @@ def segment(image: np.ndarray) -> Cell:
     cytoplasm = whole & ~nucleus
     share = cytoplasm.sum() / max(whole.sum(), 1)
     if share < MIN_CYTOPLASM:
-        return _nothing(image, f"no cytoplasm: {share:.0%} of the cell, at least "
-                               f"{MIN_CYTOPLASM:.0%} needed")
+        return _nothing(
+            image, f"no cytoplasm: {share:.0%} of the cell, at least {MIN_CYTOPLASM:.0%} needed"
+        )
     return Cell(nucleus, cytoplasm)
 
 
@@ -126,8 +128,9 @@ def suppress(
     """
     _check_image(image)
     if mask.shape != image.shape[:2] or mask.dtype != np.bool_:
-        raise CellnetError(f"mask must be bool of shape {image.shape[:2]}, got {mask.dtype} of "
-                           f"{mask.shape}")
+        raise CellnetError(
+            f"mask must be bool of shape {image.shape[:2]}, got {mask.dtype} of {mask.shape}"
+        )
     for name, value in (("g", g), ("pallor", pallor)):
         if not 0.0 <= value <= 1.0:
             raise CellnetError(f"{name} must be in [0, 1], got {value}")
@@ -139,8 +142,10 @@ def suppress(
         raise CellnetError(f"sigma must be over 0 pixels, got {sigma}")
     margin = int(np.ceil(3 * sigma)) + 2
     ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = (slice(max(ys[0] - margin, 0), ys[-1] + 1 + margin),
-           slice(max(xs[0] - margin, 0), xs[-1] + 1 + margin))
+    box = (
+        slice(max(ys[0] - margin, 0), ys[-1] + 1 + margin),
+        slice(max(xs[0] - margin, 0), xs[-1] + 1 + margin),
+    )
     pixels = image[box].astype(np.float32)
     inside = cv2.copyMakeBorder(mask[box].astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1]
@@ -149,7 +154,7 @@ def suppress(
     base = _local_mean(pixels, feather, sigma)
     if pallor > 0:
         below = (base - pixels)[..., 1]  # granules are darkest in green
-        spread = np.sqrt(_local_mean((below ** 2)[..., None], feather, sigma)[..., 0]) + 1.0
+        spread = np.sqrt(_local_mean((below**2)[..., None], feather, sigma)[..., 0]) + 1.0
         light = np.clip(1.0 - below / spread, 0.02, 1.0)
         base = _local_mean(pixels, feather * (1 - pallor * (1 - light)), sigma)
     changed = pixels + g * feather[..., None] * (base - pixels)
@@ -185,7 +190,7 @@ def _dark(image: np.ndarray) -> np.ndarray:
     smooth = cv2.GaussianBlur(image, (0, 0), max(image.shape[0] / 360.0, 0.3))
     level = cv2.addWeighted(smooth[..., 0], 0.5, smooth[..., 1], 0.5, 0)
     h, w = level.shape
-    middle = level[h // 6:h - h // 6, w // 6:w - w // 6]
+    middle = level[h // 6 : h - h // 6, w // 6 : w - w // 6]
     first, _ = cv2.threshold(middle, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     lower = middle[middle <= first]
     if lower.size < 16:
@@ -206,8 +211,7 @@ def _refined(image: np.ndarray, whole: np.ndarray) -> np.ndarray:
     area = float(whole.sum())
     smooth = cv2.GaussianBlur(image, (0, 0), max(np.sqrt(area) / 100, 0.5))
     level = cv2.transform(smooth, np.array([[0.5, 0.5, 0.0]], np.float32))
-    cut, _ = cv2.threshold(level[whole].reshape(-1, 1), 0, 255,
-                           cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    cut, _ = cv2.threshold(level[whole].reshape(-1, 1), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     mask = ((level <= cut) & whole).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(np.sqrt(area) / 60))
     mask = _fill_holes(mask, int(area * 0.004))
@@ -267,10 +271,15 @@ def _outline(image: np.ndarray, dark: np.ndarray, seed: np.ndarray) -> np.ndarra
     size = (max(int(crop.shape[1] * scale), 8), max(int(crop.shape[0] * scale), 8))
     small = cv2.resize(crop, size, interpolation=interpolation)
     factor = np.array([size[0] / crop.shape[1], size[1] / crop.shape[0]])
-    nucleus = cv2.resize(seed[y0:y1, x0:x1].astype(np.uint8), size,
-                         interpolation=cv2.INTER_NEAREST) > 0
-    other = cv2.resize((dark & ~seed)[y0:y1, x0:x1].astype(np.uint8), size,
-                       interpolation=cv2.INTER_NEAREST) > 0
+    nucleus = (
+        cv2.resize(seed[y0:y1, x0:x1].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    )
+    other = (
+        cv2.resize(
+            (dark & ~seed)[y0:y1, x0:x1].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST
+        )
+        > 0
+    )
     lab = cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 1.5), cv2.COLOR_RGB2Lab)
     fine = cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 1.0), cv2.COLOR_RGB2Lab)
     distance = cv2.distanceTransform((~nucleus).astype(np.uint8), cv2.DIST_L2, 5)
@@ -313,8 +322,9 @@ def _colour_ratio(lab: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> n
     return ratio[key]
 
 
-def _closed_path(ratio: np.ndarray, lab: np.ndarray, nucleus: np.ndarray, middle: np.ndarray
-                 ) -> np.ndarray:
+def _closed_path(
+    ratio: np.ndarray, lab: np.ndarray, nucleus: np.ndarray, middle: np.ndarray
+) -> np.ndarray:
     """(ANGLES, 2) float: the best closed path around `middle`, x and y."""
     radii = np.arange(2, REACH * NUCLEUS_RADIUS, dtype=np.float32)
     angles = np.arange(ANGLES, dtype=np.float32) * (2 * np.pi / ANGLES)
@@ -329,7 +339,7 @@ def _closed_path(ratio: np.ndarray, lab: np.ndarray, nucleus: np.ndarray, middle
     region = np.cumsum(field * (radii / NUCLEUS_RADIUS), axis=1)
     step = np.zeros_like(region)
     difference = colour[:, 4:].astype(np.float32) - colour[:, :-4]
-    step[:, 2:-2] = np.sqrt((difference ** 2).sum(-1))
+    step[:, 2:-2] = np.sqrt((difference**2).sum(-1))
     step /= max(np.percentile(step, 95), 1e-3)
     score = 0.35 * region + 1.5 * np.minimum(step, 1.5)
     last = np.where(solid.any(1), solid.shape[1] - 1 - solid[:, ::-1].argmax(1), 0)
@@ -346,7 +356,7 @@ def _ring(score: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray
     laps = np.r_[np.arange(n // 2, n), np.arange(n), np.arange(n // 2)]
     padded = np.full(m + 2 * jump, -1e6, np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(padded, m)  # a view: follows `padded`
-    total = padded[jump:jump + m]
+    total = padded[jump : jump + m]
     back = np.zeros((len(laps), m), np.int64)
     total[:] = score[laps[0]]
     for i in range(1, len(laps)):
@@ -360,6 +370,6 @@ def _ring(score: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray
         path[i] = at
         if i:
             at = at + steps[i][at]
-    order = np.array(path[n // 2:n // 2 + n])
+    order = np.array(path[n // 2 : n // 2 + n])
     rows = np.arange(n)
     return xs[rows, order], ys[rows, order]

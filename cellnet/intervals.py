@@ -75,8 +75,7 @@ def _beta_cdf(x: float, a: float, b: float) -> float:
     if x > (a + 1.0) / (a + b + 2.0):
         return 1.0 - _beta_cdf(1.0 - x, b, a)
     log_front = (
-        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
-        + a * math.log(x) + b * math.log1p(-x)
+        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
     )
     c = 1.0
     d = 1.0 / max(abs(1.0 - (a + b) * x / (a + 1.0)), _TINY)
@@ -187,8 +186,9 @@ def distinct_groups(groups: np.ndarray | None, n: int) -> np.ndarray | None:
     return None if len(np.unique(number)) == n else number
 
 
-def proportion(hits: np.ndarray, groups: np.ndarray | None = None, level: float = LEVEL
-               ) -> Estimate:
+def proportion(
+    hits: np.ndarray, groups: np.ndarray | None = None, level: float = LEVEL
+) -> Estimate:
     """Share of items that count, with an exact interval.
 
     Where groups are given and hold several items, the interval is that of Korn and Graubard:

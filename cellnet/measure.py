@@ -95,15 +95,20 @@ def measure_classes(
             ).to_json(),
         }
     right = best == truth
-    rules = {"free": _rule(truth, best, CLASSES, "the most probable of the eight", groups,
-                           repeats, seed)}
+    rules = {
+        "free": _rule(truth, best, CLASSES, "the most probable of the eight", groups, repeats, seed)
+    }
     if among is not None:
         kept = [label for label, name in enumerate(CLASSES) if name in among]
         forced = np.asarray(kept)[probabilities[:, kept].argmax(axis=1)]
         rules["forced"] = _rule(
-            truth, forced, [CLASSES[label] for label in kept],
+            truth,
+            forced,
+            [CLASSES[label] for label in kept],
             "the most probable of " + ", ".join(CLASSES[label] for label in kept),
-            groups, repeats, seed,
+            groups,
+            repeats,
+            seed,
         )
     return {
         "rule": f"the class with a probability over {HOLDS}, else {OTHER}, which is never right",
@@ -237,8 +242,12 @@ def measure_cells(
             "within_a_source_cell": within,
         },
         "untouched_against_three_quarters": auc(
-            granularity[ends] >= 0.5, score[ends], True,
-            None if groups is None else np.asarray(groups)[ends], repeats, seed,
+            granularity[ends] >= 0.5,
+            score[ends],
+            True,
+            None if groups is None else np.asarray(groups)[ends],
+            repeats,
+            seed,
         ).to_json(),
         "curve": _curve(truth, scores, lower=True),
         "scores": {
@@ -307,8 +316,13 @@ def measure_smears(
                 "decision": names[decision],
             }
             for name, mds, neutrophils, dysplastic, share, decision in zip(
-                counts.names, counts.mds, counts.neutrophils, counts.dysplastic, fraction,
-                decisions, strict=True,
+                counts.names,
+                counts.mds,
+                counts.neutrophils,
+                counts.dysplastic,
+                fraction,
+                decisions,
+                strict=True,
             )
         ],
     }

@@ -381,6 +381,9 @@ def spearman_within(
     found = np.asarray(values)
     interval = bootstrap_interval(
         lambda weights: float(weights @ found / weights.sum()),
-        np.zeros(len(found)), None, repeats, seed,
+        np.zeros(len(found)),
+        None,
+        repeats,
+        seed,
     )[0]
     return Estimate(float(found.mean()), interval, len(found), "bootstrap by group")

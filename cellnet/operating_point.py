@@ -220,8 +220,9 @@ def fit_threshold(
         "mds": int(np.count_nonzero(suspected)),
         "healthy": int(np.count_nonzero(~suspected)),
     }
-    return _fit(suspected, fraction, False, groups, fitted_on, counts, SMEAR_COMPARISON,
-                "threshold")
+    return _fit(
+        suspected, fraction, False, groups, fitted_on, counts, SMEAR_COMPARISON, "threshold"
+    )
 
 
 def _fit(
@@ -335,9 +336,7 @@ def _file(path: str | Path) -> Path:
 
 
 def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _from_json(document: object) -> OperatingPoint:
@@ -351,7 +350,8 @@ def _from_json(document: object) -> OperatingPoint:
         raise CellnetError(f"schema must be {SCHEMA!r}, got {found!r}")
     parts = {}
     for part, cut, comparison in (
-        ("cell", "cutoff", CELL_COMPARISON), ("smear", "threshold", SMEAR_COMPARISON)
+        ("cell", "cutoff", CELL_COMPARISON),
+        ("smear", "threshold", SMEAR_COMPARISON),
     ):
         section = document.get(part)
         if not isinstance(section, dict) or cut not in section:

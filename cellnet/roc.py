@@ -202,7 +202,7 @@ def _delong_variance(positive: np.ndarray, score: np.ndarray) -> float:
     high, low = score[positive], score[~positive]
     ranks = midranks(np.concatenate([high, low]))
     by_positive = (ranks[: len(high)] - midranks(high)) / len(low)
-    by_negative = 1.0 - (ranks[len(high):] - midranks(low)) / len(high)
+    by_negative = 1.0 - (ranks[len(high) :] - midranks(low)) / len(high)
     variance = 0.0
     for components in (by_positive, by_negative):
         if len(components) < 2:
@@ -300,9 +300,7 @@ def auc(
             return float(high @ (np.cumsum(low) - 0.5 * low) / pairs) if pairs else math.nan
 
         interval = bootstrap_interval(resampled, positive, number, repeats, seed)[0]
-        sizes = (
-            float(len(np.unique(number[positive]))), float(len(np.unique(number[~positive])))
-        )
+        sizes = (float(len(np.unique(number[positive]))), float(len(np.unique(number[~positive]))))
     if interval is None or interval[1] - interval[0] < 1e-12:
         method, interval = "newcombe", _newcombe(value, *sizes)
     return Estimate(value, interval, len(positive), method)

@@ -50,12 +50,14 @@ def jitter_stain(stain: Stain, rng: np.random.Generator) -> Stain:
     """Move a smear's stain a trace, as from one field of it to the next."""
     return replace(
         stain,
-        gain=tuple(g * float(v) for g, v in zip(stain.gain, rng.uniform(0.985, 1.015, 3),
-                                                strict=True)),
+        gain=tuple(
+            g * float(v) for g, v in zip(stain.gain, rng.uniform(0.985, 1.015, 3), strict=True)
+        ),
         gamma=stain.gamma * float(np.exp(rng.uniform(-0.03, 0.03))),
         saturation=stain.saturation * float(rng.uniform(0.97, 1.03)),
-        tilt=tuple(t + float(v) for t, v in zip(stain.tilt, rng.uniform(-0.01, 0.01, 2),
-                                                strict=True)),
+        tilt=tuple(
+            t + float(v) for t, v in zip(stain.tilt, rng.uniform(-0.01, 0.01, 2), strict=True)
+        ),
     )
 
 

@@ -43,8 +43,9 @@ def _filled(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     solid = mask.astype(np.uint8)
     reach = 2 * round(2 * default_sigma(mask)) + 1
     near = cv2.dilate(solid, np.ones((reach, reach), np.uint8))
-    return cv2.inpaint(image, near - cv2.erode(solid, np.ones((3, 3), np.uint8)), 3,
-                       cv2.INPAINT_TELEA)
+    return cv2.inpaint(
+        image, near - cv2.erode(solid, np.ones((3, 3), np.uint8)), 3, cv2.INPAINT_TELEA
+    )
 
 
 def _mixed(image: np.ndarray, mask: np.ndarray, base: np.ndarray, g: float) -> np.ndarray:

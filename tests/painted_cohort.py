@@ -32,9 +32,17 @@ class PaintedCohort:
         paint_cell(self.folder / path, painted or label, score, mark=number + 1)
         sha256 = hashlib.sha256((self.folder / path).read_bytes()).hexdigest()
         self.rows.append(
-            Row(path, sha256, label, split=split, smear=smear, source="painted",
+            Row(
+                path,
+                sha256,
+                label,
+                split=split,
+                smear=smear,
+                source="painted",
                 granularity="" if g is None else f"{g:.4f}",
-                source_cell=more.pop("source_cell", f"source-{number}"), **more)
+                source_cell=more.pop("source_cell", f"source-{number}"),
+                **more,
+            )
         )
 
     def smear(self, split, name, diagnosis, normal, dysplastic, painted_others=0):
@@ -61,10 +69,12 @@ def painted_cohort(folder: Path) -> PaintedCohort:
     """A cohort with all three test sets; the score separates cells, but for one pair."""
     cohort = PaintedCohort(folder)
     for number in range(12):
-        cohort.cell("test-by-cell", g=0.05 + number / 100, score=0.7 + number / 50,
-                    source_cell=f"s{number}")
-        cohort.cell("test-by-cell", g=0.7 + number / 50, score=0.05 + number / 50,
-                    source_cell=f"s{number}")
+        cohort.cell(
+            "test-by-cell", g=0.05 + number / 100, score=0.7 + number / 50, source_cell=f"s{number}"
+        )
+        cohort.cell(
+            "test-by-cell", g=0.7 + number / 50, score=0.05 + number / 50, source_cell=f"s{number}"
+        )
     cohort.cell("test-by-cell", g=0.5, score=0.5, source_cell="s0")
     for split, first in (("test-by-smear", "a"), ("proof-of-concept", "b")):
         for number in range(4):

@@ -34,8 +34,17 @@ def cells(tmp_path_factory):
             path.write_bytes(b"no image")
         else:
             write_jpeg(path, image)
-        rows.append(Row(name, hashlib.sha256(path.read_bytes()).hexdigest(), label, split=split,
-                        source="drawn", licence="MIT", **more))
+        rows.append(
+            Row(
+                name,
+                hashlib.sha256(path.read_bytes()).hexdigest(),
+                label,
+                split=split,
+                source="drawn",
+                licence="MIT",
+                **more,
+            )
+        )
 
     number = 0
     for split, count in (("train", 4), ("validation", 2), ("test", 27)):
@@ -69,8 +78,9 @@ def table(path):
 
 
 def tree(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*"))
-            if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
 
 
 def test_the_five_sets(made):
@@ -101,8 +111,15 @@ def test_the_five_sets(made):
 def test_truth_agrees_with_the_manifest(made):
     rows = read_manifest(made).rows
     truth = table(made / "truth.csv")
-    assert list(truth[0]) == ["set", "smear", "diagnosis", "cells", "neutrophils", "dysplastic",
-                              "dysplastic_fraction"]
+    assert list(truth[0]) == [
+        "set",
+        "smear",
+        "diagnosis",
+        "cells",
+        "neutrophils",
+        "dysplastic",
+        "dysplastic_fraction",
+    ]
     assert [(t["set"], t["diagnosis"]) for t in truth].count(("test-by-smear", "mds")) == 2
     assert len(truth) == 6
     for smear in truth:
@@ -189,8 +206,10 @@ def test_too_few_cells_are_refused_or_noted(cells, tmp_path, caplog):
 
 def test_a_manifest_that_leaks_is_refused(cells, tmp_path):
     manifest = read_manifest(cells)
-    rows = [replace(row, patient="p1") if row.path in ("n1.jpg", "n6.jpg") else row
-            for row in manifest.rows]
+    rows = [
+        replace(row, patient="p1") if row.path in ("n1.jpg", "n6.jpg") else row
+        for row in manifest.rows
+    ]
     write_manifest(tmp_path / "m", rows, cells)
     with pytest.raises(CellnetError, match="patient p1 on two sides"):
         simulate(tmp_path / "m", tmp_path / "out", 1, PLAN)
@@ -198,18 +217,23 @@ def test_a_manifest_that_leaks_is_refused(cells, tmp_path):
 
 def test_a_file_that_changed_is_dropped(cells, tmp_path):
     manifest = read_manifest(cells)
-    rows = [replace(row, sha256="0" * 64) if row.path == "n1.jpg" else row
-            for row in manifest.rows]
+    rows = [replace(row, sha256="0" * 64) if row.path == "n1.jpg" else row for row in manifest.rows]
     write_manifest(tmp_path / "m", rows, cells)
     simulate(tmp_path / "m", tmp_path / "out", 1, PLAN, workers=1)
     reasons = {r["path"]: r["reason"] for r in table(tmp_path / "out" / "dropped.csv")}
     assert "not the one that the manifest lists" in reasons["n1.jpg"]
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"train_per_class": -1}, "train_per_class"), ({"cells": (1, 5)}, "cells"),
-    ({"cells": (9, 5)}, "cells"), ({"mds": (0.5, 1.5)}, "mds"), ({"quality": 0}, "quality"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"train_per_class": -1}, "train_per_class"),
+        ({"cells": (1, 5)}, "cells"),
+        ({"cells": (9, 5)}, "cells"),
+        ({"mds": (0.5, 1.5)}, "mds"),
+        ({"quality": 0}, "quality"),
+    ],
+)
 def test_a_plan_that_cannot_be(change, words):
     with pytest.raises(CellnetError, match=words):
         Plan(**change)
@@ -242,8 +266,12 @@ def sources_from(spec):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from(CLASSES[:3] + (NEUTROPHIL,) * 3), st.integers(0, 12),
-                       st.integers(0, 2)), max_size=120),
+    st.lists(
+        st.tuples(
+            st.sampled_from(CLASSES[:3] + (NEUTROPHIL,) * 3), st.integers(0, 12), st.integers(0, 2)
+        ),
+        max_size=120,
+    ),
     st.integers(0, 2**32 - 1),
 )
 def test_no_source_cell_patient_or_smear_in_two_sets(spec, seed):
@@ -283,8 +311,9 @@ def test_smears_of_the_default_plan(seed):
     sources = sources_from(spec)
     for source in sources:
         source.row = replace(source.row, split="test")
-    plan = Plan(train_per_class=0, validation_versions=0, by_cell_versions=0, smears=6,
-                proof_smears=3)
+    plan = Plan(
+        train_per_class=0, validation_versions=0, by_cell_versions=0, smears=6, proof_smears=3
+    )
     truth, not_made = plan_versions(partition(sources, seed), plan, seed)
     assert not not_made
     assert [t.diagnosis for t in truth].count("mds") == 3 + 2
@@ -299,8 +328,16 @@ def test_a_leak_in_the_plan_is_caught():
     sources = sources_from([(NEUTROPHIL, 0, 0)] * 4)
     for source in sources:
         source.row = replace(source.row, patient="p1")
-    plan_versions({"train": sources[:2], "validation": sources[2:], "test-by-cell": [],
-                   "test-by-smear": [], "proof-of-concept": []},
-                  Plan(train_per_class=2, by_cell_versions=0, smears=0, proof_smears=0), 1)
+    plan_versions(
+        {
+            "train": sources[:2],
+            "validation": sources[2:],
+            "test-by-cell": [],
+            "test-by-smear": [],
+            "proof-of-concept": [],
+        },
+        Plan(train_per_class=2, by_cell_versions=0, smears=0, proof_smears=0),
+        1,
+    )
     with pytest.raises(CellnetError, match="patient p1 on two sides"):
         check_sets(sources)

@@ -160,8 +160,9 @@ def test_a_cut_judged_where_it_was_fitted_is_said(tmp_path, models):
 
 def test_without_classifier(tmp_path, models):
     cohort = painted_cohort(tmp_path / "cohort").write()
-    found = evaluate("dysplasianet", cohort, "proof-of-concept", classifier="none", repeats=20,
-                     progress=False)
+    found = evaluate(
+        "dysplasianet", cohort, "proof-of-concept", classifier="none", repeats=20, progress=False
+    )
     assert found["classifier"] is None
     assert "smears_as_run" not in found["sets"]["proof-of-concept"]
 
@@ -241,8 +242,9 @@ def test_pages_of_undefined_values(models, tmp_path):
     cohort.cell("proof-of-concept", g=0.1, smear="s")
     cohort.truth.append(("proof-of-concept", "s", "healthy"))
     manifest = cohort.write()
-    text = summary(evaluate("dysplasianet", manifest, "proof-of-concept", repeats=5,
-                            progress=False))
+    text = summary(
+        evaluate("dysplasianet", manifest, "proof-of-concept", repeats=5, progress=False)
+    )
     assert "undefined" in text and "1 of them indeterminate" in text
     for model, split in (("model1", "test"), ("dysplasianet", "proof-of-concept")):
         result = evaluate(model, manifest, split, repeats=5, progress=False)

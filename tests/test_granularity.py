@@ -69,8 +69,9 @@ def test_segment_finds_a_drawn_disc_and_leaves_the_red_cell_out():
 def test_segment_does_not_mind_the_size_of_the_image(size):
     image, _, cytoplasm = disc_cell()
     image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-    truth = cv2.resize(cytoplasm.astype(np.uint8), (size, size),
-                       interpolation=cv2.INTER_NEAREST) > 0
+    truth = (
+        cv2.resize(cytoplasm.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
+    )
     assert dice(segment(image).cytoplasm, truth) > 0.88
 
 
@@ -118,9 +119,14 @@ def test_segment_answers_for_any_image(height, width, kind, seed):
     assert bool(cell.problem) == (not cell.cytoplasm.any())
 
 
-@pytest.mark.parametrize("wrong", [
-    np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8), np.zeros((5, 5, 3), np.float32),
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((5, 5), np.uint8),
+        np.zeros((5, 5, 4), np.uint8),
+        np.zeros((5, 5, 3), np.float32),
+    ],
+)
 def test_segment_refuses_what_is_no_image(wrong):
     with pytest.raises(CellnetError, match="uint8"):
         segment(wrong)
@@ -149,8 +155,9 @@ def test_suppress_takes_texture_out_by_degrees(pallor):
 def test_suppress_is_monotone_in_every_pixel(a, b, sigma, pallor):
     image, _, cytoplasm = disc_cell(120)
     low, high = sorted((a, b))
-    less, more, all_ = (suppress(image, cytoplasm, g, sigma, pallor).astype(int)
-                        for g in (low, high, 1.0))
+    less, more, all_ = (
+        suppress(image, cytoplasm, g, sigma, pallor).astype(int) for g in (low, high, 1.0)
+    )
     assert (np.abs(more - image) >= np.abs(less - image)).all()
     assert (np.abs(all_ - more) <= np.abs(all_ - less)).all()
 
@@ -172,12 +179,18 @@ def test_suppress_leaves_no_halo_at_the_nucleus():
     assert np.abs(out[ring & ~inner & cytoplasm] - (222, 190, 205)).mean() < 2
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"g": -0.1}, "g must be"), ({"g": 1.1}, "g must be"), ({"g": float("nan")}, "g must be"),
-    ({"pallor": 2.0}, "pallor must be"), ({"sigma": 0.0}, "sigma must be"),
-    ({"mask": np.zeros((3, 3), bool)}, "mask must be"),
-    ({"mask": np.zeros((240, 240), np.uint8)}, "mask must be"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"g": -0.1}, "g must be"),
+        ({"g": 1.1}, "g must be"),
+        ({"g": float("nan")}, "g must be"),
+        ({"pallor": 2.0}, "pallor must be"),
+        ({"sigma": 0.0}, "sigma must be"),
+        ({"mask": np.zeros((3, 3), bool)}, "mask must be"),
+        ({"mask": np.zeros((240, 240), np.uint8)}, "mask must be"),
+    ],
+)
 def test_suppress_refuses(change, words):
     image, _, cytoplasm = disc_cell()
     with pytest.raises(CellnetError, match=words):
@@ -209,8 +222,13 @@ def test_dice_on_photographs_with_masks(shared_data: Path):
     for path in sorted((folder / "images" / "neutrophil").glob("*.png")):
         cell = segment(read_image(path))
         truth = cv2.imread(str(folder / "masks" / path.name), cv2.IMREAD_GRAYSCALE)
-        found.append((dice(cell.nucleus, truth == 255), dice(cell.cytoplasm, truth == 128),
-                      dice(cell.whole, truth > 0)))
+        found.append(
+            (
+                dice(cell.nucleus, truth == 255),
+                dice(cell.cytoplasm, truth == 128),
+                dice(cell.whole, truth > 0),
+            )
+        )
     assert len(found) == 33
     nucleus, cytoplasm, whole = np.mean(found, axis=0)
     assert cytoplasm >= 0.90  # 0.928 when this was written; 0.85 is what is asked for

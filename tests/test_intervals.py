@@ -31,9 +31,7 @@ def test_clopper_pearson_equals_scipy(n, level):
         low, high = clopper_pearson(k, n, level)
         tail = (1 - level) / 2
         assert low == pytest.approx(0.0 if k == 0 else beta.ppf(tail, k, n - k + 1), abs=1e-11)
-        assert high == pytest.approx(
-            1.0 if k == n else beta.ppf(1 - tail, k + 1, n - k), abs=1e-11
-        )
+        assert high == pytest.approx(1.0 if k == n else beta.ppf(1 - tail, k + 1, n - k), abs=1e-11)
         assert 0.0 <= low <= k / n <= high <= 1.0
 
 
@@ -63,7 +61,11 @@ def test_proportion_of_nothing_is_undefined():
     found = proportion(np.zeros(0, dtype=bool))
     assert found.value is None and found.ci95 is None and found.n == 0
     assert found.to_json() == {
-        "value": None, "ci95": None, "n": 0, "method": "clopper-pearson", "k": 0
+        "value": None,
+        "ci95": None,
+        "n": 0,
+        "method": "clopper-pearson",
+        "k": 0,
     }
 
 
@@ -120,7 +122,5 @@ def test_bootstrap_interval_of_a_mean():
 
 
 def test_bootstrap_interval_of_the_undefined_is_none():
-    found = bootstrap_interval(
-        lambda w: np.array([math.nan, float(w[0])]), np.zeros(4), repeats=50
-    )
+    found = bootstrap_interval(lambda w: np.array([math.nan, float(w[0])]), np.zeros(4), repeats=50)
     assert found[0] is None and found[1] is not None

@@ -92,8 +92,9 @@ def test_measure_cells_by_hand():
 
 
 def test_measure_cells_of_one_kind_is_undefined_not_invented():
-    found = measure_cells(np.zeros(3), np.array([0.9, 0.8, 0.7]), OperatingPoint(0.5, 0.1),
-                          repeats=20)
+    found = measure_cells(
+        np.zeros(3), np.array([0.9, 0.8, 0.7]), OperatingPoint(0.5, 0.1), repeats=20
+    )
     json.dumps(found, allow_nan=False)
     assert found["auc"]["value"] is None and found["sensitivity"]["value"] is None
     assert found["specificity"]["value"] == 1.0 and found["curve"] is None
@@ -115,8 +116,13 @@ def test_measure_smears_by_hand():
     assert (found["specificity"]["k"], found["specificity"]["n"]) == (1, 2)
     assert found["auc"]["value"] == 0.75
     decisions = [smear["decision"] for smear in found["smears"]]
-    assert decisions == ["mds-suspected", "no-dysplasia", "no-dysplasia", "mds-suspected",
-                         "indeterminate"]
+    assert decisions == [
+        "mds-suspected",
+        "no-dysplasia",
+        "no-dysplasia",
+        "mds-suspected",
+        "indeterminate",
+    ]
 
 
 def test_smears_without_a_decision_are_undefined():

@@ -29,8 +29,15 @@ def point():
         np.array([True, True, False, False]), fraction, fitted_on={"split": "test-by-smear"}
     )
     return OperatingPoint(
-        cutoff, threshold, 10, "dysplasianet", HASH, cell, smear,
-        created="2026-01-01T00:00:00+00:00", cellnet="0.1.0",
+        cutoff,
+        threshold,
+        10,
+        "dysplasianet",
+        HASH,
+        cell,
+        smear,
+        created="2026-01-01T00:00:00+00:00",
+        cellnet="0.1.0",
     )
 
 
@@ -61,7 +68,10 @@ def test_fit_by_hand(point):
     assert point.cell.specificity["value"] == 1.0
     assert point.cell.auc["value"] == pytest.approx(8 / 9)
     assert point.cell.fitted_on == {
-        "split": "test-by-cell", "cells": 6, "dysplastic": 3, "normal": 3
+        "split": "test-by-cell",
+        "cells": 6,
+        "dysplastic": 3,
+        "normal": 3,
     }
     assert point.threshold == pytest.approx(0.175)
     assert point.smear.fitted_on["mds"] == 2 and point.smear.fitted_on["healthy"] == 2

@@ -77,9 +77,9 @@ def test_midranks():
     assert midranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [3.5, 1.0, 3.5, 2.0]
 
 
-pairs = st.lists(
-    st.tuples(st.booleans(), st.integers(0, 12)), min_size=2, max_size=60
-).filter(lambda items: len({item[0] for item in items}) == 2)
+pairs = st.lists(st.tuples(st.booleans(), st.integers(0, 12)), min_size=2, max_size=60).filter(
+    lambda items: len({item[0] for item in items}) == 2
+)
 
 
 @settings(max_examples=60, deadline=None)

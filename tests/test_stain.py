@@ -12,12 +12,15 @@ def test_the_default_changes_nothing():
     assert np.array_equal(apply_stain(IMAGE, Stain()), IMAGE)
 
 
-@pytest.mark.parametrize(("stain", "expected"), [
-    (Stain(gain=(1.1, 1.0, 0.9)), (110, 150, 180)),
-    (Stain(saturation=0.0), (150, 150, 150)),
-    (Stain(hue=120.0), (200, 100, 150)),  # red goes to green, green to blue, blue to red
-    (Stain(gamma=2.0), (39, 88, 157)),
-])
+@pytest.mark.parametrize(
+    ("stain", "expected"),
+    [
+        (Stain(gain=(1.1, 1.0, 0.9)), (110, 150, 180)),
+        (Stain(saturation=0.0), (150, 150, 150)),
+        (Stain(hue=120.0), (200, 100, 150)),  # red goes to green, green to blue, blue to red
+        (Stain(gamma=2.0), (39, 88, 157)),
+    ],
+)
 def test_what_each_number_does(stain, expected):
     image = np.full((4, 5, 3), (100, 150, 200), np.uint8)
     assert apply_stain(image, stain)[2, 2].tolist() == pytest.approx(expected, abs=1)
