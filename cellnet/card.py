@@ -18,6 +18,7 @@ from typing import Any
 from cellnet.bundle import Bundle, available, load
 from cellnet.card_tables import headlines, measured_text, share, spell, table
 from cellnet.errors import CellnetError
+from cellnet.manifest import COHORT_SPLITS, SPLITS
 from cellnet.operating_point import FILE as POINT
 from cellnet.operating_point import Fit, read_operating_point
 from cellnet.outputs import write_text
@@ -203,6 +204,8 @@ def _data(bundle: Bundle) -> str:
         counts = about.get("counts") if isinstance(about, dict) else None
         if not counts:
             continue
+        order = (*SPLITS, *COHORT_SPLITS)
+        counts = {split: counts[split] for split in sorted(counts, key=order.index)}
         labels = list(dict.fromkeys(label for split in counts.values() for label in split))
         rows = [
             [label, *(f"{counts[split].get(label, 0):,}" for split in counts)] for label in labels
@@ -228,20 +231,20 @@ def _training(bundle: Bundle) -> str:
     data, how = recipe.data, recipe.training
     mixed = [f"{data.per_class:,} of each class"]
     if data.hypogranulated:
-        mixed.append(f"{share(data.hypogranulated)} of the neutrophils hypogranulated")
+        mixed.append(f"{100 * data.hypogranulated:g} % of the neutrophils hypogranulated")
     if data.drawn:
-        mixed.append(f"{share(data.drawn)} of each class drawn")
+        mixed.append(f"{100 * data.drawn:g} % of each class drawn")
     rate = f"{how.learning_rate:g}, {how.schedule}"
     if how.warmup_epochs:
         rate += f" after {how.warmup_epochs:g} epochs of rise"
     stop = f"at most {how.epochs}"
     if how.stop_at is not None:
-        stop += f", or until {how.monitor} reaches {share(how.stop_at)}"
+        stop += f", or until {how.monitor} reaches {100 * how.stop_at:g} %"
     rows = [
         ["recipe", f"`{file.name}`: {recipe.source}"],
         ["images in an epoch", "; ".join(mixed)],
         *(
-            [f"view {number}, {share(view.share / sum(v.share for v in recipe.views))}",
+            [f"view {number}, {100 * view.share / sum(v.share for v in recipe.views):.3g} %",
              "any turn and flip; " + "; ".join(
                  f"{key} {spell(value)}" for key, value in view.model_dump().items()
                  if key != "share")]

@@ -92,12 +92,12 @@ def share(value: float | Sequence[float] | None) -> str:
         return "not measurable"
     if not isinstance(value, (int, float)):
         return " to ".join(share(end).removesuffix(" %") for end in value)
+    if value in (0, 1):
+        return f"{100 * value:.0f} %"
     digits = 1
-    while digits < 4 and value not in (0, 1) and f"{100 * value:.{digits}f}".strip("0.") in (
-        "", "1",
-    ):  # fmt: skip
+    while digits < 4 and f"{100 * value:.{digits}f}".strip("0.") in ("", "1"):
         digits += 1
-    return f"{100 * value:.{digits}f}".removesuffix(".0") + " %"
+    return f"{100 * value:.{digits}f} %"
 
 
 def spell(value: Any) -> str:
@@ -217,7 +217,8 @@ def _conditions(entry: Entry, point: OperatingPoint | None) -> list[str]:
         lines.insert(0, f"{entry['note']}.")
     groups = entry.get("groups")
     tied = "" if groups is None else (
-        f"; intervals take each of {groups['n']:,} {groups['by']}s as the unit" if groups["by"]
+        f"; intervals take each of {groups['n']:,} {groups['by'].replace('_', ' ')}s as the unit"
+        if groups["by"]
         else "; intervals take cells as independent"
     )  # fmt: skip
     lines.append(f"Split `{entry['split']}`, n = {entry['n']:,} cells{tied}.")
@@ -332,7 +333,9 @@ def _both(found: Entry, write=share) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "not measurable" if value is None else f"{value:.4f}"
+    if value is None:
+        return "not measurable"
+    return "> 0.9999" if 0.99995 <= value < 1 else f"{value:.4f}"
 
 
 def _fine(value: float | None) -> str:

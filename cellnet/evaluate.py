@@ -173,7 +173,7 @@ def _classes(
         "among": None if wanted is None else list(wanted),
         "left_out": {name: left_out[name] for name in CLASSES if left_out[name]},
         "unreadable": found.unreadable,
-        "warnings": _warnings(manifest, found.rows, column, found.unreadable, left_out),
+        "warnings": _warnings(bundle, manifest, found.rows, column, found.unreadable, left_out),
         **measured,
         "subsets": _subsets(found, truth, groups),
         "mistakes": _mistakes(found, truth),
@@ -334,7 +334,7 @@ def _granularity(
         },
         "classifier": None if namer is None else namer.identity(),
         "unreadable": _once(unreadable),
-        "warnings": [*_warnings(manifest, every, None, unreadable, {}), *warnings],
+        "warnings": [*_warnings(bundle, manifest, every, None, unreadable, {}), *warnings],
         "sets": sets,
     }
 
@@ -355,6 +355,7 @@ def _fitted_here(point: OperatingPoint, manifest: Manifest, split: str) -> list[
 
 
 def _warnings(
+    bundle: Bundle,
     manifest: Manifest,
     rows: Sequence[Row],
     column: str | None,
@@ -365,10 +366,16 @@ def _warnings(
     found = []
     has_smears = any(row.smear for row in rows) and not manifest.about.get("simulated")
     if not has_smears and not any(row.patient for row in rows):
-        found.append(
-            "no patient and no real smear is known for any cell: cells of one patient may stand in "
-            "training and here, so the scores are optimistic"
-        )
+        if _is_elsewhere(bundle, rows):
+            found.append(
+                "no patient and no real smear is known for any cell: several may be of one "
+                "patient, so the intervals are too narrow"
+            )
+        else:
+            found.append(
+                "no patient and no real smear is known for any cell: cells of one patient may "
+                "stand in training and here, so the scores are optimistic"
+            )
     elif column is None and any(row.patient for row in rows):
         found.append(
             "the patient is known for some cells only, so intervals take cells as independent"
@@ -382,6 +389,12 @@ def _warnings(
     if drawn:
         found.append(f"{drawn} of {len(rows)} cells are drawn, not photographed")
     return found
+
+
+def _is_elsewhere(bundle: Bundle, rows: Sequence[Row]) -> bool:
+    """Whether no cell is of a data set that trained the bundle, as far as both are named."""
+    trained = json.dumps(bundle.description.get("data") or {}, ensure_ascii=False)
+    return '"sources"' in trained and all(row.source and row.source not in trained for row in rows)
 
 
 def _told_groups(column: str | None, groups: np.ndarray | None) -> dict[str, Any]:

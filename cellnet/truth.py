@@ -212,7 +212,7 @@ def describe_manifest(manifest: Manifest) -> dict[str, Any]:
     described: dict[str, Any] = {"manifest": f"{file.resolve().parent.name}/{file.name}"}
     if file.is_file():
         described["manifest_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    for key in ("adapter", "seed", "simulated", "repeats"):
+    for key in ("adapter", "seed", "dropped", "simulated", "repeats"):
         if manifest.about.get(key) is not None:
             described[key] = manifest.about[key]
     described["sources"] = sorted({row.source for row in manifest.rows if row.source})

@@ -148,7 +148,7 @@ def test_a_card_is_made_filled_and_refreshed_around_the_judgement(models, once):
     for heading in ("What it is", "Intended use", "Data", "Measured", "Limits", "Licence",
                     "Citation"):  # fmt: skip
         assert f"## {heading}" in text
-    assert "| ig | 5 | 80 % (" in parts["measured"] and "n = 33 cells" in parts["measured"]
+    assert "| ig | 5 | 80.0 % (" in parts["measured"] and "n = 33 cells" in parts["measured"]
     assert "Caution: no patient" in parts["measured"]
     card.write_text(text.replace("## Limits\n", "## Limits\n\nA person's words.\n"))
     record(once["five"], "five", "model1")
@@ -178,6 +178,19 @@ def test_the_card_of_a_granularity_network(models, once, caplog):
     assert "Measured at another operating point" in blocks(load("dysplasianet"))["measured"]
     point.unlink()
     assert "nothing can be decided" in blocks(load("dysplasianet"))["operating point"]
+
+
+def test_another_laboratorys_cells_are_not_said_to_stand_in_training(models, tmp_path):
+    cohort = PaintedCohort(tmp_path / "cells")
+    for label in CLASSES:
+        cohort.cell("test", label, source_cell="")
+    cells = cohort.write()
+    for source, words in (("painted", "stand in training"), ("PBC", "of one patient, so the")):
+        file = models / "model1" / "bundle.json"
+        told = json.loads(file.read_text()) | {"data": {"cells": {"sources": [f"{source} (MIT)"]}}}
+        file.write_text(json.dumps(told))
+        warnings = evaluate("model1", cells, repeats=20, progress=False)["warnings"]
+        assert any(words in text for text in warnings)
 
 
 def test_data_and_recipe_are_told(models):
@@ -213,9 +226,9 @@ def test_marks_are_replaced_or_refused():
 
 
 def test_shares_are_never_rounded_to_certainty():
-    assert share(1.0) == "100 %" and share(0.0) == "0 %" and share(0.5) == "50 %"
+    assert share(1.0) == "100 %" and share(0.0) == "0 %" and share(0.5) == "50.0 %"
     assert share(0.9997) == "99.97 %" and share(0.9854) == "98.5 %" and share(0.00004) == "0.004 %"
-    assert share([0.97, 1]) == "97 to 100" and share(None) == "not measurable"
+    assert share([0.97, 1]) == "97.0 to 100" and share(None) == "not measurable"
     assert table(["a", "b"], [["1|2", "x\ny"]], right=(1,)) == (
         "| a | b |\n| --- | ---: |\n| 1\\|2 | x y |"
     )
