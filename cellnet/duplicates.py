@@ -11,11 +11,14 @@ because two cells in the middle of the same background look alike to any hash. W
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 __all__ = [
     "CORRELATION",
@@ -107,25 +110,37 @@ def fingerprint(data: bytes, image: np.ndarray) -> Fingerprint:
     return Fingerprint(hashlib.sha256(data).hexdigest(), pixels.digest(), bits, small)
 
 
-def overlaps(prints: Sequence[Fingerprint]) -> list[Overlap]:
+def overlaps(prints: Sequence[Fingerprint], workers: int | None = None) -> list[Overlap]:
     """Find the pairs of images that are of one photograph, in place or moved by up to a third.
 
-    Time grows a little faster than the number of images: 20 s of one core for ten thousand.
+    Time grows a little faster than the number of images: 35 s of one core for ten thousand.
+
+    Args:
+        prints: Of the images.
+        workers: Threads; as many as there are processors when None.
+
+    Returns:
+        The pairs, in the order of their indices.
     """
     number = len(prints)
     if number <= EXHAUSTIVE:
-        pairs = {(i, j) for i in range(number) for j in range(i + 1, number)}
+        pairs = [(i, j) for i in range(number) for j in range(i + 1, number)]
     else:
-        pairs = set(_close_hashes(prints)) | set(_close_spectra(prints))
-    found = []
-    ordered = sorted(pairs)
-    for start in range(0, len(ordered), 512):
-        batch = ordered[start : start + 512]
+        pairs = sorted(set(_close_hashes(prints)) | set(_close_spectra(prints)))
+
+    def compare(batch: list[tuple[int, int]]) -> list[Overlap]:
+        found = []
         for (i, j), (dy, dx) in zip(batch, _moved(prints, batch), strict=True):
             overlap = _lay_over(prints[i].thumbnail, prints[j].thumbnail, dy, dx)
             if overlap is not None:
                 found.append(Overlap(i, j, *overlap))
-    return found
+        return found
+
+    batches = [pairs[start : start + 512] for start in range(0, len(pairs), 512)]
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        results = pool.map(compare, batches)
+        bar = tqdm(results, "comparing", len(batches), unit="batch", disable=None)
+        return [overlap for found in bar for overlap in found]
 
 
 def _close_hashes(prints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:

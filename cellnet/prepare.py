@@ -113,7 +113,7 @@ def prepare(
     dropped = list(found.dropped)
     candidates, prints = _scan(source, found.candidates, dropped, workers)
     kept = _leave_out_copies(candidates, prints, dropped)
-    pairs = _find_overlaps(prints, kept)
+    pairs = _find_overlaps(prints, kept, workers)
     kept = _leave_out_near_copies(candidates, kept, pairs, dropped)
     if not kept:
         raise CellnetError(
@@ -189,11 +189,13 @@ def _leave_out_copies(
     return _keep_first(candidates, list(same.values()), "exact copy", "two labels", dropped)
 
 
-def _find_overlaps(prints: list[Fingerprint], kept: list[int]) -> list[Overlap]:
+def _find_overlaps(
+    prints: list[Fingerprint], kept: list[int], workers: int | None
+) -> list[Overlap]:
     """Find what is of one photograph among the kept; the indices are those of ``prints``."""
     return [
         replace(it, first=kept[it.first], second=kept[it.second])
-        for it in overlaps([prints[index] for index in kept])
+        for it in overlaps([prints[index] for index in kept], workers)
     ]
 
 

@@ -1,5 +1,6 @@
 """What several test modules share: the folder of real cells, if there is one, and drawn cells."""
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +30,11 @@ def shared_data() -> Path:
 def drawn_cell() -> Callable[..., np.ndarray]:
     """A function that draws a cell: kind, seed and size to ``(size, size, 3) uint8``."""
 
+    @functools.cache
     def draw(kind: str = "neutrophil", seed: int = 0, size: int = 96, **how) -> np.ndarray:
-        return draw_cell(kind, np.random.default_rng(seed), size=size, **how)
+        image = draw_cell(kind, np.random.default_rng(seed), size=size, **how)
+        image.flags.writeable = False  # others get the same one
+        return image
 
     return draw
 

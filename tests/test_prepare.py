@@ -23,7 +23,7 @@ def reasons(out):
 
 
 def test_clean_cells_are_divided(class_folders, tmp_path):
-    source = class_folders(per_class=4, size=48)
+    source = class_folders(per_class=4, size=64)
     prepared = prepare(source, "folder", tmp_path / "out")
     table = counts(prepared.manifest.rows)
     assert set(table) == {"train", "validation", "test"}
@@ -109,7 +109,7 @@ def test_crops_of_one_field_stay_together(class_folders, tmp_path, drawn_cell):
 
 
 def test_patients_stay_whole(class_folders, tmp_path):
-    source = class_folders(per_class=12, classes=("ig", "monocyte"), size=48)
+    source = class_folders(per_class=12, classes=("ig", "monocyte"), size=64)
     with (source / "metadata.csv").open("w") as file:
         file.write("path,patient,smear\n")
         for index, path in enumerate(sorted(source.rglob("*.png"))):
