@@ -195,7 +195,9 @@ def _evaluation(name: str, entry: Entry, point: OperatingPoint | None) -> str:
                 if way in found:
                     parts += [f"`{split}`, {title}; {found[way]['rule']}:", _smears(found[way])]
             if "cells" in found:
-                parts += [f"`{split}`, cells; {found['cells']['rule']}:", _cells(found["cells"])]
+                tied = _tied(found["cells"].get("groups"))
+                title = f"`{split}`, cells{tied}; {found['cells']['rule']}:"
+                parts += [title, _cells(found["cells"])]
     return "\n\n".join(parts)
 
 
@@ -215,13 +217,7 @@ def _conditions(entry: Entry, point: OperatingPoint | None) -> list[str]:
     lines = [f"Data: {', '.join(told)}. {'; '.join(data.get('sources', []))}".rstrip()]
     if entry.get("note"):
         lines.insert(0, f"{entry['note']}.")
-    groups = entry.get("groups")
-    tied = "" if groups is None else (
-        f"; intervals take each of {groups['n']:,} {groups['by'].replace('_', ' ')}s as the unit"
-        if groups["by"]
-        else "; intervals take cells as independent"
-    )  # fmt: skip
-    lines.append(f"Split `{entry['split']}`, n = {entry['n']:,} cells{tied}.")
+    lines.append(f"Split `{entry['split']}`, n = {entry['n']:,} cells{_tied(entry.get('groups'))}.")
     lines.append(
         f"Measured {entry['created'][:10]} with cellnet {entry['cellnet']}, weights "
         f"`{entry['model']['sha256'][:_HASH]}` ({entry['quantisation']})."
@@ -238,6 +234,15 @@ def _conditions(entry: Entry, point: OperatingPoint | None) -> list[str]:
             f"threshold {used_point['threshold']:.4f}, fitted {used_point['created']})."
         )
     return [*lines, *(f"Caution: {text}." for text in entry["warnings"])]
+
+
+def _tied(groups: dict[str, Any] | None) -> str:
+    """What intervals take as the unit."""
+    if groups is None:
+        return ""
+    if not groups["by"]:
+        return "; intervals take cells as independent"
+    return f"; intervals take each of {groups['n']:,} {groups['by'].replace('_', ' ')}s as the unit"
 
 
 def _classes(entry: Entry) -> list[str]:
