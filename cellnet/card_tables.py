@@ -95,7 +95,7 @@ def share(value: float | Sequence[float] | None) -> str:
     if value in (0, 1):
         return f"{100 * value:.0f} %"
     digits = 1
-    while digits < 4 and f"{100 * value:.{digits}f}".strip("0.") in ("", "1"):
+    while digits < 4 and float(f"{100 * value:.{digits}f}") in (0, 100):
         digits += 1
     return f"{100 * value:.{digits}f} %"
 

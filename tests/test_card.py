@@ -226,7 +226,7 @@ def test_marks_are_replaced_or_refused():
 
 
 def test_shares_are_never_rounded_to_certainty():
-    assert share(1.0) == "100 %" and share(0.0) == "0 %" and share(0.5) == "50.0 %"
+    assert share(1.0) == "100 %" and share(0.0) == "0 %" and share(0.1) == "10.0 %"
     assert share(0.9997) == "99.97 %" and share(0.9854) == "98.5 %" and share(0.00004) == "0.004 %"
     assert share([0.97, 1]) == "97.0 to 100" and share(None) == "not measurable"
     assert table(["a", "b"], [["1|2", "x\ny"]], right=(1,)) == (
