@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cellnet.augment import View, augment, choose_view
-from cellnet.errors import CellnetError
+from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.images import read_image, resize
 from cellnet.tensorflow_import import import_tensorflow
 
@@ -72,6 +72,8 @@ class Sampler:
         self.per_class = totals[self.classes[0]]
         #: Samples in an epoch.
         self.epoch_size = self.per_class * len(self.classes)
+        #: The image that stopped a dataset of this sampler: TensorFlow passes on no exception.
+        self.failure: UnreadableImage | None = None
         self._order = lru_cache(maxsize=2)(self._epoch_order)
 
     def sample(self, position: int) -> tuple[Path, int]:
@@ -121,8 +123,8 @@ def training_dataset(
         Dataset of ``((batch, size, size, 3) float32 in [0, 1], RGB; (batch,) int32)``.
 
     Raises:
-        cellnet.errors.UnreadableImage: While iterating, wrapped by TensorFlow, where an image has
-            become unreadable since its manifest was written.
+        tensorflow.errors.OpError: While iterating, where an image has become unreadable since its
+            manifest was written; ``sampler.failure`` then says which, and why.
     """
     tf = import_tensorflow()
     views = list(views)
@@ -133,8 +135,12 @@ def training_dataset(
         position = epoch * sampler.epoch_size + place
         path, label = sampler.sample(position)
         rng = np.random.default_rng((sampler.seed, position, 2))
-        image = augment(read_image(path), size, choose_view(views, rng), rng)
-        return image, np.int32(label)
+        try:
+            image = read_image(path)
+        except UnreadableImage as error:
+            sampler.failure = error
+            raise
+        return augment(image, size, choose_view(views, rng), rng), np.int32(label)
 
     def to_tensors(ticket):
         image, label = tf.numpy_function(load, [ticket], (tf.uint8, tf.int32), stateful=False)

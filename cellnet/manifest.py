@@ -156,8 +156,8 @@ def counts(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
 def check_disjoint(rows: Iterable[Row], name: str = "the manifest") -> None:
     """Check that no copy, source cell, patient or smear stands in two splits.
 
-    Empty values are unknown and are not compared. A row that is itself a source (its path is the
-    ``source_cell`` of another row) is compared too.
+    Empty values are unknown and are not compared. An image and what was made from it count as one
+    photograph: a row's ``source_cell`` is compared with the ``sha256`` of other rows too.
 
     Args:
         rows: Those of all splits together.
@@ -172,7 +172,8 @@ def check_disjoint(rows: Iterable[Row], name: str = "the manifest") -> None:
             value = getattr(row, column)
             if not value:
                 continue
-            first = seen.setdefault((column, value), row)
+            kind = "photograph" if column in ("sha256", "source_cell") else column
+            first = seen.setdefault((kind, value), row)
             if first.split != row.split:
                 raise CellnetError(
                     f"{name} has the {column} {value} on two sides: {first.path} is in "

@@ -175,15 +175,20 @@ def _fit(recipe: Recipe, sets: TrainingSet, folder: Path):
         dataset = training_dataset(sampler, recipe.augment_views(), size, training.batch, done)
         if outputs > 1:
             dataset = dataset.map(lambda images, labels: (images, tf.one_hot(labels, outputs)))
-        model.fit(
-            dataset,
-            initial_epoch=done,
-            epochs=training.epochs,
-            steps_per_epoch=steps,
-            callbacks=callbacks.standard(recipe, sets, folder, steps, history),
-            shuffle=False,
-            verbose=0,
-        )
+        try:
+            model.fit(
+                dataset,
+                initial_epoch=done,
+                epochs=training.epochs,
+                steps_per_epoch=steps,
+                callbacks=callbacks.standard(recipe, sets, folder, steps, history),
+                shuffle=False,
+                verbose=0,
+            )
+        except tf.errors.OpError:
+            if sampler.failure is not None:
+                raise sampler.failure from None
+            raise
     model.load_weights(folder / "best.weights.h5")
     return model
 

@@ -8,14 +8,17 @@ epoch; the test side is never opened here.
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from cellnet.batches import Pool
+from cellnet.bundle import sha256_of
 from cellnet.cells import CLASSES, GRANULARITY, NEUTROPHIL
 from cellnet.errors import CellnetError
 from cellnet.manifest import Manifest, Row, check_disjoint, counts, read_manifest
+from cellnet.outputs import write_text
 from cellnet.recipe import Recipe
 from cellnet.truth import granularity_of, normal_and_dysplastic
 
@@ -68,10 +71,12 @@ def assemble(recipe: Recipe, data: Path, folder: Path) -> TrainingSet:
         CellnetError: The folder cannot be used, a class has no image, or an image stands on two
             sides of the split.
     """
+    _claim_data(data, folder)
     cells = _cells(recipe, data, folder)
     cohort = drawn = None
     if recipe.target == "granularity" or recipe.data.hypogranulated:
         cohort = _cohort(recipe, cells, folder)
+        _check_sides(cells, cohort)
     if recipe.data.drawn:
         drawn = _drawn(recipe, folder)
     if recipe.target == "class":
@@ -79,11 +84,47 @@ def assemble(recipe: Recipe, data: Path, folder: Path) -> TrainingSet:
     return _granularity(recipe, cohort, drawn)
 
 
-def _cells(recipe: Recipe, data: Path, folder: Path) -> Manifest:
+def _claim_data(data: Path, folder: Path) -> None:
+    """Bind the run to its data: a run begun with others would mix two divisions into sides.
+
+    A prepared folder is known by its manifest and may have moved; a plain one by its place.
+    """
     if not data.is_dir():
         raise CellnetError(
             f"no data folder at {data}; give --data DIR, a folder with one sub-folder a class"
         )
+    manifest = data / "manifest.csv"
+    given = (
+        {"manifest_sha256": sha256_of(manifest)}
+        if manifest.exists()
+        else {"folder": str(data.resolve())}
+    )
+    stored = folder / "data.json"
+    if not stored.exists():
+        write_text(stored, json.dumps(given | {"given": str(data.resolve())}, indent=2) + "\n")
+        return
+    begun = json.loads(stored.read_text(encoding="utf-8"))
+    if any(begun.get(key) != value for key, value in given.items()):
+        raise CellnetError(
+            f"{folder} was begun with other data, {begun.get('given')}, than {data}; "
+            "give those, or train these in another --run"
+        )
+
+
+def _check_sides(cells: Manifest, cohort: Manifest) -> None:
+    """Check that what was made of a photograph stands on the photograph's side."""
+    side_of = {row.sha256: row.split for row in cells.rows}
+    for row in cohort.rows:
+        side = row.split if row.split in ("train", "validation") else "test"
+        if side_of.get(row.source_cell, side) != side:
+            raise CellnetError(
+                f"{row.path} of {cohort.file} is on the side '{side}', but was made of a "
+                f"photograph that {cells.file} has on the side '{side_of[row.source_cell]}'; "
+                "simulate the cohort again, or choose another --run"
+            )
+
+
+def _cells(recipe: Recipe, data: Path, folder: Path) -> Manifest:
     if not (data / "manifest.csv").exists():
         prepared = folder / "data"
         if not (prepared / "manifest.csv").exists():
@@ -192,6 +233,6 @@ def _about(
             about[name] = {
                 "counts": counts(manifest.rows),
                 "sources": sorted({f"{row.source} ({row.licence})" for row in manifest.rows}),
-                "seed": recipe.data.seed,
+                "seed": manifest.about.get("seed"),
             }
     return about

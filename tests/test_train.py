@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -226,3 +227,60 @@ def test_a_missing_class_is_named(cells, tmp_path):
     recipe = make(target="class", data={"drawn": 0.0})
     with pytest.raises(CellnetError, match="no basophil"):
         assemble(recipe, tmp_path / "less", tmp_path)
+
+
+def test_other_data_do_not_go_into_a_run(cells, tmp_path):
+    """A run's sides follow from its data: others would train on what was kept to measure."""
+    assemble(make(), cells, tmp_path)
+    assemble(make(), cells, tmp_path)
+    other = tmp_path / "other"
+    draw_set(other, 6, per_class=6, smears=0)
+    with pytest.raises(CellnetError, match="begun with other data.*another --run"):
+        assemble(make(), other, tmp_path)
+    plain = tmp_path / "plain"
+    for label in ("neutrophil", "basophil"):
+        (plain / label).mkdir(parents=True)
+    with pytest.raises(CellnetError, match="begun with other data"):
+        assemble(make(), plain, tmp_path)
+
+
+def test_a_cohort_of_another_division_is_refused(cells, tmp_path):
+    from cellnet.manifest import write_manifest
+
+    sets = assemble(make(), cells, tmp_path)
+    assert sets.pools
+    manifest = read_manifest(cells)
+    swapped = {"train": "test", "test": "train"}
+    rows = [replace(row, split=swapped.get(row.split, row.split)) for row in manifest.rows]
+    write_manifest(tmp_path / "swapped", rows, manifest.root.resolve())
+    (tmp_path / "data.json").unlink()
+    with pytest.raises(CellnetError, match="made of a photograph"):
+        assemble(make(), tmp_path / "swapped", tmp_path)
+
+
+def test_an_image_that_broke_after_preparation_is_named(recipe, tmp_path):
+    from cellnet.train import train
+
+    folder = tmp_path / "cells"
+    draw_set(folder, 7, per_class=12, smears=0)
+    run = tmp_path / "run"
+    content = yaml.safe_load(recipe.read_text())
+    content["data"]["drawn"] = 0.0
+    recipe.write_text(yaml.safe_dump(content))
+    from cellnet.recipe import read_recipe
+
+    assemble(read_recipe(recipe), folder, run_begun(run, recipe))
+    broken = sorted((run / "cohort" / "train" / "normal").iterdir())
+    for path in broken:
+        path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(CellnetError, match=r"normal/.*\.jpg"):
+        train(recipe, folder, run, resume=True)
+
+
+def run_begun(run, recipe):
+    """A run folder as it is before its first epoch."""
+    from cellnet.recipe import read_recipe, write_recipe
+
+    run.mkdir()
+    write_recipe(read_recipe(recipe), run / "recipe.yaml")
+    return run
