@@ -5,7 +5,7 @@ VENV := .venv
 RUNS := runs
 # The real cells, one sub-folder a class; the folder beside the checkout serves where there is one.
 DATA ?= $(wildcard ../shared/data/pbc)
-# Passed on: ARGS="-k smear" for pytest, ARGS="--epochs 2" for training, ...
+# Passed on: ARGS="-k smear" for pytest, ARGS="--verbose" for training, ...
 ARGS ?=
 
 PYTHON ?=

@@ -119,6 +119,14 @@ def test_the_readme_shows_commands_and_only_known_blocks():
             assert command in STAND_INS, f"say in STAND_INS how {command!r} is tested"
 
 
+def test_what_has_a_dry_stand_in_is_run_whole_by_ci():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    typed = " ".join(line for line in script.splitlines() if not line.startswith("#"))
+    for target in ("setup", "lint", "demo", "test"):
+        assert re.search(rf"\bmake [^;]*\b{target}\b", typed), target
+    assert typed.index(" demo") < typed.index(" test ")
+
+
 def test_every_stand_in_is_still_needed():
     text = README.read_text(encoding="utf-8")
     assert set(STAND_INS) <= set(commands(text))
