@@ -124,7 +124,8 @@ OTHERS ?= $(if $(DATA),$(patsubst %/,%,$(dir $(patsubst %/,%,$(DATA)))))
 
 release-models: $(VENV)/all.done ## finished runs become models/: calibrate, measure, cards (STEPS=)
 	$(PY) tests/release.py --runs "$(RUNS)" $(if $(OTHERS),--others "$(OTHERS)") \
-		$(if $(PREPARED),--prepared "$(PREPARED)") $(if $(COHORT),--cohort "$(COHORT)") $(STEPS)
+		$(if $(PREPARED),--prepared "$(PREPARED)") $(if $(COHORT),--cohort "$(COHORT)") \
+		$(if $(AGAIN),--again "$(AGAIN)") $(STEPS)
 
 wheel: $(VENV)/all.done ## build a wheel with the shipped models into dist/
 	@rm -rf build/bdist* build/lib dist

@@ -137,7 +137,7 @@ def clear_sides(given: argparse.Namespace) -> None:
         write_manifest(given.work / name, rows, manifest.root.resolve(), about | {
             "dropped": dropped})  # fmt: skip
         print(f"{given.work / name}: {len(rows)} of {len(manifest.rows)} images", flush=True)
-    shutil.copyfile(cohort.root / "truth.csv", given.work / "cohort" / "truth.csv")
+    shutil.copyfile(cohort.file.parent / "truth.csv", given.work / "cohort" / "truth.csv")
     lines = sorted(
         (row.label, "left-out" if row.sha256 in shared else row.split, row.sha256[:DIGITS])
         for row in trained.rows
