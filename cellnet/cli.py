@@ -2,7 +2,7 @@
 
 The parser is here alone; what a command does is in ``commands``, loaded when one is run, so that
 ``cellnet --help`` costs milliseconds. Exit status: 0 answered (whatever the answer), 1 could not
-answer (one line says why), 2 wrong usage, 130 interrupted.
+answer (one line says why), 2 wrong usage, 130 interrupted, 141 the reader of the answer has gone.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from cellnet import __version__
+from cellnet.cells import CLASSES
 from cellnet.errors import CellnetError
+from cellnet.foreign_text import printable
 
 __all__ = ["build_parser", "main"]
 
@@ -23,6 +26,10 @@ __all__ = ["build_parser", "main"]
 _TRAIN_EXTRA = frozenset(
     "keras matplotlib pandas pydantic scipy seaborn sklearn tensorboard tensorflow yaml".split()
 )
+
+
+ADAPTERS = ("pbc", "folder")
+GROUPS = ("auto", "patient", "smear", "source_cell", "none")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="cellnet",
         description="Names the cells of a blood smear and judges whether its neutrophils are "
         "hypogranulated. Research use only.",
@@ -89,9 +96,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Parser(argparse.ArgumentParser):
+    """Like its base; what was typed is cleaned before an error repeats it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(" ".join(map(printable, message.splitlines())))
+
+
 def _command(commands, name: str, function: str, text: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text[0].lower() + text[1:], description=f"{text}.")
-    parser.set_defaults(command=function)
+    # What only a command can tell is wrong usage, it says with `usage_error`: exit status 2.
+    parser.set_defaults(command=function, usage_error=parser.error)
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on standard error")
     return parser
 
@@ -152,7 +167,10 @@ def _add_data(commands) -> None:
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of the images")
     parser.add_argument(
-        "--adapter", required=True, metavar="NAME", help="how SOURCE is laid out: pbc or folder"
+        "--adapter",
+        required=True,
+        choices=ADAPTERS,
+        help="how SOURCE is laid out: as the data set PBC, or one sub-folder a class",
     )
     _add_making(parser)
 
@@ -213,13 +231,16 @@ def _add_evaluate(commands) -> None:
         "--split", default="test", metavar="NAME", help="split to measure on (default: %(default)s)"
     )
     parser.add_argument(
-        "--among", metavar="CLASSES", help="measure these classes alone: 'five', or a,b,c"
+        "--among",
+        type=_among,
+        metavar="CLASSES",
+        help="measure these classes alone: 'five', 'eight', or a,b,c",
     )
     parser.add_argument(
         "--group",
         default="auto",
-        metavar="COLUMN",
-        help="what ties cells together: patient, smear, source_cell, none (default: %(default)s)",
+        choices=GROUPS,
+        help="what ties cells together (default: %(default)s, the first that every cell has)",
     )
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="one JSON document on standard output")
@@ -331,6 +352,17 @@ def _share(text: str) -> float:
     return value
 
 
+def _among(text: str) -> str:
+    names = {name.strip() for name in text.split(",")}
+    unknown = ", ".join(sorted(names.difference(CLASSES)))
+    if text not in ("five", "eight") and (unknown or len(names) < 2):
+        raise argparse.ArgumentTypeError(
+            f"must be five, eight, or two or more of {', '.join(CLASSES)}"
+            + (f"; got {unknown}" if unknown else f"; got {text}")
+        )
+    return text
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -376,7 +408,8 @@ def _set_up_streams(verbose: bool) -> None:
 
 def _say(line: str) -> None:
     try:
-        print(" ".join(line.split("\n")), file=sys.stderr, flush=True)
+        # Names of files are foreign text; one of them must not drive the terminal.
+        print(printable(" ".join(line.splitlines())), file=sys.stderr, flush=True)
     except OSError:  # nobody listens
         pass
 

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cellnet.foreign_text import printable
+
 __all__ = [
     "calibrate",
     "data_draw",
@@ -71,11 +73,17 @@ def predict(arguments: Namespace) -> int:
     from cellnet import report
     from cellnet.outputs import check_writable
     from cellnet.predict import predict
+    from cellnet.smears import as_bundle
 
     check_writable(arguments.csv)
+    model = arguments.model
+    if arguments.cutoff is not None:
+        model = as_bundle(model)
+        if model.kind != "granularity":
+            arguments.usage_error(f"--cutoff is for granularity scores, {model.name} answers none")
     found = predict(
         arguments.images,
-        arguments.model,
+        model,
         cutoff=arguments.cutoff,
         threads=arguments.threads,
         progress=True,
@@ -97,7 +105,7 @@ def data_prepare(arguments: Namespace) -> int:
     from cellnet.prepare import prepare
 
     made = prepare(arguments.source, arguments.adapter, arguments.out, seed=arguments.seed)
-    print(made.summary())
+    _print_text(made.summary())
     return 0
 
 
@@ -118,21 +126,22 @@ def data_simulate(arguments: Namespace) -> int:
 def data_draw(arguments: Namespace) -> int:
     """``cellnet data draw``."""
     from cellnet.draw import draw_set, draw_smear
-    from cellnet.errors import CellnetError
 
     if arguments.smear:
         for name in ("per_class", "smears"):
             if getattr(arguments, name) is not None:
-                raise CellnetError(f"--{name.replace('_', '-')} is for a labelled set; leave out "
-                                   "--smear, which draws one smear alone")  # fmt: skip
+                option = f"--{name.replace('_', '-')}"
+                arguments.usage_error(
+                    f"{option} is for a labelled set; leave out --smear, which draws one alone"
+                )
         given = _given(arguments, ("cells",))
         if arguments.dysplastic is not None:
             given["dysplastic_fraction"] = arguments.dysplastic
         rows = draw_smear(arguments.out, arguments.seed, **given)
-        print(f"{len(rows)} cells in {arguments.out}")
+        _print_text(f"{len(rows)} cells in {arguments.out}")
         return 0
     if arguments.dysplastic is not None:
-        raise CellnetError("--dysplastic is for one smear; give --smear with it")
+        arguments.usage_error("--dysplastic is for one smear; give --smear with it")
     _print_counts(
         draw_set(
             arguments.out, arguments.seed, **_given(arguments, ("per_class", "smears", "cells"))
@@ -148,22 +157,21 @@ def train(arguments: Namespace) -> int:
     bundle = train(
         arguments.recipe, data=arguments.data, run=arguments.run, resume=arguments.resume
     )
-    print(f"trained bundle: {bundle}")
+    _print_text(f"trained bundle: {bundle}")
     return 0
 
 
 def evaluate(arguments: Namespace) -> int:
     """``cellnet evaluate``."""
     from cellnet import card, record
-    from cellnet.errors import CellnetError
     from cellnet.evaluate import evaluate
     from cellnet.outputs import check_writable
 
+    if not arguments.record and (arguments.note or arguments.record_in):
+        arguments.usage_error("--note and --record-in go with --record NAME; give a name")
     check_writable(arguments.out, arguments.html)
     if arguments.record:
         record.check(arguments.record, arguments.model, arguments.record_in)
-    elif arguments.note or arguments.record_in:
-        raise CellnetError("--note and --record-in go with --record NAME; give a name")
     found = evaluate(
         arguments.model,
         arguments.manifest,
@@ -184,7 +192,7 @@ def evaluate(arguments: Namespace) -> int:
     else:
         from cellnet.evaluation_page import summary
 
-        print(summary(found).rstrip("\n"))
+        _print_text(summary(found))
     return 0
 
 
@@ -208,7 +216,7 @@ def calibrate(arguments: Namespace) -> int:
     if arguments.json:
         _print_json(point.to_json())
     else:
-        print(summary(point).rstrip("\n"))
+        _print_text(summary(point))
     return 0
 
 
@@ -220,7 +228,7 @@ def verify(arguments: Namespace) -> int:
     if arguments.json:
         _print_json(found.to_dict())
     else:
-        print(found.text(), end="")
+        _print_text(found.text())
     return 0 if found.passed else 1
 
 
@@ -253,20 +261,24 @@ def _print_json(document: Mapping[str, Any]) -> None:
     print(json.dumps(document, indent=2, allow_nan=False))
 
 
+def _print_text(text: str) -> None:
+    """Print lines for people; names in them must not drive the terminal."""
+    print("\n".join(map(printable, text.rstrip("\n").split("\n"))))
+
+
 def _print_counts(manifest: Any) -> None:
     from cellnet.manifest import counts
 
-    print(f"{len(manifest.rows)} images in {manifest.file}")
+    lines = [f"{len(manifest.rows)} images in {manifest.file}"]
     for split, found in counts(manifest.rows).items():
         detail = ", ".join(f"{label} {number}" for label, number in found.items())
-        print(f"  {split}: {sum(found.values())} ({detail})")
+        lines.append(f"  {split}: {sum(found.values())} ({detail})")
+    _print_text("\n".join(lines))
 
 
 def _warn_unreadable(entries: Sequence[Mapping[str, str]]) -> None:
-    from cellnet.report import printable
-
     for entry in entries:
-        log.warning("unreadable: %s: %s", printable(entry["file"]), printable(entry["reason"]))
+        log.warning("unreadable: %s: %s", entry["file"], entry["reason"])
 
 
 def _write(file: Path, text: str) -> None:

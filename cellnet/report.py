@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cellnet.cells import CLASSES, OTHER
+from cellnet.foreign_text import printable
 from cellnet.smear import INDETERMINATE, SUSPECTED, WHO_SHARE, SmearReport
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "percent",
     "predictions_csv",
     "predictions_text",
-    "printable",
     "scale_end",
     "smear_text",
 ]
@@ -183,12 +183,6 @@ def scale_end(report: SmearReport) -> float:
     interval = report.dysplastic_fraction_ci95 or (0.0, 1.0)
     most = max(interval[1], report.threshold, WHO_SHARE)
     return next((end for end in (0.25, 0.5) if most <= 0.95 * end), 1.0)
-
-
-def printable(text: str) -> str:
-    """Make foreign text safe to show: bytes that are no UTF-8 and control characters replaced."""
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in text)
 
 
 def safe_cell(text: str) -> str:

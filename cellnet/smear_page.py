@@ -21,6 +21,7 @@ import numpy as np
 from cellnet import __version__
 from cellnet.cells import CLASSES, NEUTROPHIL, OTHER
 from cellnet.errors import CellnetError, UnreadableImage
+from cellnet.foreign_text import printable
 from cellnet.images import read_image
 from cellnet.report import (
     RESEARCH_USE,
@@ -28,7 +29,6 @@ from cellnet.report import (
     confidence_sentence,
     decision_sentence,
     percent,
-    printable,
     scale_end,
 )
 from cellnet.scoring import in_order

@@ -136,7 +136,9 @@ def test_data_draw_prepare_and_simulate(tmp_path, capsys):
     ["--smear --per-class 3", "--smear --smears 3", "--dysplastic 0.5"],
 )
 def test_data_draw_refuses_what_does_not_fit(words, tmp_path, capsys):
-    assert main(["data", "draw", "--out", str(tmp_path / "x"), *words.split()]) == 1
+    with pytest.raises(SystemExit) as caught:
+        main(["data", "draw", "--out", str(tmp_path / "x"), *words.split()])
+    assert caught.value.code == 2
     assert "--smear" in capsys.readouterr().err and not (tmp_path / "x").exists()
 
 
@@ -226,6 +228,10 @@ def test_no_option_is_lost():
         "predict-smear x --cutoff nan", "predict-smear x --min-neutrophils 0",
         "predict-smear x --threads 0", "predict-smear x --cutoff a", "data prepare x --out y",
         "data draw --out x --seed -1", "verify", "train", "predict-smear x --nonsense",
+        "data prepare x --out y --adapter nonsense", "evaluate m d --group nonsense",
+        "evaluate m d --among monocyte", "evaluate m d --among monocyte,nonsense",
+        "evaluate m d --note x", "evaluate m d --record-in m",
+        "predict x.png --model model1 --cutoff 0.5",
     ],
 )  # fmt: skip
 def test_wrong_usage(words, capsys):
@@ -233,6 +239,42 @@ def test_wrong_usage(words, capsys):
         main(words.split())
     assert caught.value.code == 2
     assert "usage: cellnet" in capsys.readouterr().err
+
+
+def test_choices_are_those_of_the_functions():
+    from cellnet import adapters, cli, truth
+
+    assert set(cli.ADAPTERS) == set(adapters.ADAPTERS)
+    for name in set(cli.GROUPS) - {"auto", "none"}:
+        with pytest.raises(cellnet.CellnetError, match="no row of the manifest"):
+            truth.groups_of([], name)
+
+
+NASTY = "bad\x1b[31m\x9b31m\x07\nX"
+
+
+def test_foreign_names_cannot_drive_a_terminal(tmp_path, capfd):
+    paint_smear(tmp_path / NASTY / NASTY, normal=3)
+    (tmp_path / NASTY / NASTY / f"{NASTY}.png").write_bytes(b"")
+    (tmp_path / NASTY / "empty\x1b[2J").mkdir()
+    folder, out = tmp_path / NASTY, tmp_path / "out\x1b[2J"
+    for words, status in (
+        (["predict-smear", tmp_path / "gone\x1b[31m"], 1),
+        (["predict-smear", folder / "empty\x1b[2J"], 1),
+        (["predict-smear", folder / NASTY], 0),
+        (["predict-smear", folder / NASTY, "--json"], 0),
+        (["predict", folder / NASTY, "--csv", out], 0),
+        (["predict-smears", folder, "--out", out.with_name("out.jsonl")], 1),
+        (["verify", folder], 1),
+        (["data", "draw", "--smear", "--cells", "1", "--out", tmp_path / "new\x1b[2J"], 0),
+    ):
+        assert main([str(word) for word in words]) == status, words
+        printed = "".join(capfd.readouterr())
+        assert not {"\x1b", "\x9b", "\x07"} & set(printed), words
+        assert "\ufffd" in printed or "--json" in words
+    with pytest.raises(SystemExit):
+        main(["predict-smear", "x", "--cutoff", NASTY, NASTY])
+    assert not {"\x1b", "\x9b", "\x07"} & set(capfd.readouterr().err)
 
 
 def test_trouble_is_one_line_without_traceback(smear, tmp_path, capfd):

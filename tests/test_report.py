@@ -8,13 +8,13 @@ import io
 import pytest
 
 from cellnet.cells import CLASSES
+from cellnet.foreign_text import printable
 from cellnet.operating_point import OperatingPoint
 from cellnet.report import (
     cells_csv,
     percent,
     predictions_csv,
     predictions_text,
-    printable,
     safe_cell,
     scale_end,
     smear_text,
@@ -100,6 +100,7 @@ def test_names_cannot_drive_a_terminal():
     text = smear_text(make(unreadable=lost))
     assert "\x1b" not in text and "a\ufffd[2Jb\ufffdc\ufffd.jpg: x" in text
     assert printable("Zürich/ß.png") == "Zürich/ß.png"
+    assert printable("\ud800\x9b31m\x07") == "\ufffd\ufffd31m\ufffd"
 
 
 def test_a_table_with_a_row_for_each_cell():
