@@ -253,7 +253,8 @@ def test_commands_record_and_refresh(models, tmp_path, capsys):
     assert "A painted cohort" in card.read_text()
     assert verify("dysplasianet").passed
     capsys.readouterr()
-    assert main([*command, "--note", "lost"]) == 1
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, "--note", "lost"])
     assert "--record NAME" in capsys.readouterr().err
     assert main([*command, "--record", "A B"]) == 1
     assert "lower-case" in capsys.readouterr().err
