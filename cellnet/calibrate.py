@@ -27,8 +27,10 @@ from cellnet.operating_point import (
     OperatingPoint,
     fit_cutoff,
     fit_threshold,
+    point_file,
     write_operating_point,
 )
+from cellnet.outputs import check_writable
 from cellnet.truth import (
     SmearCounts,
     SmearScores,
@@ -80,11 +82,14 @@ def calibrate(
 
     Raises:
         CellnetError: where the bundle answers no granularity score, the cohort lacks a split, cells
-            of either kind or diagnoses, or no cut is better than guessing.
+            of either kind or diagnoses, no cut is better than guessing, or the operating point
+            cannot be written; the last is found out before the work.
     """
     from cellnet.bundle import Bundle, load
 
     bundle = (model if isinstance(model, Bundle) else load(model)).require("granularity")
+    place = point_file(bundle.folder if out is None else out)
+    check_writable(place)
     namer = load_classifier(classifier)
     if not isinstance(manifest, Manifest):
         manifest = read_manifest(manifest)
@@ -114,8 +119,7 @@ def calibrate(
     point = fit_point(cutoff, cell_fit, smears, diagnoses, minimum_neutrophils, data, bundle, namer)
     for entry in [*cells.unreadable, *smears.unreadable]:
         log.warning("not used: %s: %s", entry["file"], entry["reason"])
-    file = write_operating_point(bundle.folder if out is None else out, point)
-    log.info("wrote %s", file)
+    log.info("wrote %s", write_operating_point(place, point))
     return point
 
 

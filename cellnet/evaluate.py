@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
-import os
 import platform
 from collections import Counter
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from cellnet.manifest import Manifest, Row, read_manifest
 from cellnet.measure import measure_cells, measure_classes, measure_smears
 from cellnet.metrics import REPEATS, proportion
 from cellnet.operating_point import OperatingPoint, read_operating_point
+from cellnet.outputs import write_text
 from cellnet.smear import HOLDS
 from cellnet.truth import (
     Answers,
@@ -38,6 +38,7 @@ from cellnet.truth import (
     describe_manifest,
     granularity_of,
     groups_of,
+    normal_and_dysplastic,
     read_diagnoses,
     score_smears,
 )
@@ -133,11 +134,12 @@ def evaluate(
     for entry in result["unreadable"]:
         log.warning("not used: %s: %s", entry["file"], entry["reason"])
     if out is not None:
-        _write(Path(out), json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_text(Path(out), text)
     if html is not None:
         from cellnet.evaluation_page import render
 
-        _write(Path(html), render(result))
+        write_text(Path(html), render(result))
     return result
 
 
@@ -208,7 +210,8 @@ def _subsets(found: Answers, truth: np.ndarray, groups: np.ndarray | None) -> li
         if row.subtype:
             kinds.setdefault(("sub-type", f"{row.label}: {row.subtype}"), []).append(number)
         if row.granularity:
-            made = "suppressed, g >= 2/3" if float(row.granularity) >= 0.6666 else "g < 2/3"
+            _, dysplastic = normal_and_dysplastic(np.array(float(row.granularity)))
+            made = "suppressed, g >= 2/3" if dysplastic else "g < 2/3"
             kinds.setdefault(("granules", f"{row.label}: {made}"), []).append(number)
         if len(sources) > 1:
             kinds.setdefault(("source", row.source or "not named"), []).append(number)
@@ -418,13 +421,3 @@ def _environment() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _write(file: Path, text: str) -> None:
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise CellnetError(f"cannot write {file}: {error.strerror or error}") from error

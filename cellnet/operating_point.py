@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 
 from cellnet.errors import CellnetError
 from cellnet.metrics import YOUDEN_RULE, auc, proportion, roc_curve, youden
+from cellnet.outputs import write_text
 
 __all__ = [
     "CELL_COMPARISON",
@@ -30,6 +30,9 @@ __all__ = [
     "OperatingPoint",
     "fit_cutoff",
     "fit_threshold",
+    "is_dysplastic",
+    "is_suspected",
+    "point_file",
     "read_operating_point",
     "write_operating_point",
 ]
@@ -117,15 +120,9 @@ class OperatingPoint:
         """Whether a neutrophil with this score is dysplastic.
 
         Args:
-            score: a number, or an array of any shape, in [0, 1]. Scores are compared in float64,
-                so a float32 score is neither rounded up nor down.
-
-        Returns:
-            A bool, or an array of bool of the same shape.
+            score: see :func:`is_dysplastic`.
         """
-        if np.ndim(score) == 0:
-            return bool(float(score) <= self.cutoff)
-        return np.asarray(score, dtype=np.float64) <= self.cutoff
+        return is_dysplastic(score, self.cutoff)
 
     def is_suspected(self, dysplastic: int, neutrophils: int) -> bool | None:
         """Whether a smear with these counts is MDS-suspected.
@@ -135,18 +132,9 @@ class OperatingPoint:
             neutrophils: number of neutrophils.
 
         Returns:
-            True or False; None where there are fewer neutrophils than the minimum.
-
-        Raises:
-            ValueError: unless 0 <= dysplastic <= neutrophils.
+            See :func:`is_suspected`.
         """
-        if not 0 <= dysplastic <= neutrophils:
-            raise ValueError(
-                f"dysplastic must lie between 0 and neutrophils, got {dysplastic} of {neutrophils}"
-            )
-        if neutrophils < self.minimum_neutrophils:
-            return None
-        return dysplastic / neutrophils > self.threshold
+        return is_suspected(dysplastic, neutrophils, self.threshold, self.minimum_neutrophils)
 
     def to_json(self) -> dict:
         """The operating point as the dictionary that is written beside the weights."""
@@ -162,6 +150,48 @@ class OperatingPoint:
             "cellnet": self.cellnet,
             "also": self.also,
         }
+
+
+def is_dysplastic(score: float | np.ndarray, cutoff: float) -> bool | np.ndarray:
+    """Whether a neutrophil with this score is dysplastic: the one rule of cells.
+
+    Args:
+        score: a number, or an array of any shape, in [0, 1]. Scores are compared in float64,
+            so a float32 score is neither rounded up nor down.
+        cutoff: at or below it a neutrophil is dysplastic; in [0, 1].
+
+    Returns:
+        A bool, or an array of bool of the same shape.
+    """
+    if np.ndim(score) == 0:
+        return bool(float(score) <= cutoff)
+    return np.asarray(score, dtype=np.float64) <= cutoff
+
+
+def is_suspected(
+    dysplastic: int, neutrophils: int, threshold: float, minimum_neutrophils: int
+) -> bool | None:
+    """Whether a smear with these counts is MDS-suspected: the one rule of smears.
+
+    Args:
+        dysplastic: number of dysplastic neutrophils.
+        neutrophils: number of neutrophils.
+        threshold: a dysplastic share above it is suspected, one equal to it is not; in [0, 1].
+        minimum_neutrophils: fewer give no answer; at least 1.
+
+    Returns:
+        True or False; None where there are fewer neutrophils than the minimum.
+
+    Raises:
+        ValueError: unless 0 <= dysplastic <= neutrophils.
+    """
+    if not 0 <= dysplastic <= neutrophils:
+        raise ValueError(
+            f"dysplastic must lie between 0 and neutrophils, got {dysplastic} of {neutrophils}"
+        )
+    if neutrophils < max(minimum_neutrophils, 1):
+        return None
+    return dysplastic / neutrophils > threshold
 
 
 def fit_cutoff(
@@ -276,17 +306,9 @@ def write_operating_point(path: str | Path, point: OperatingPoint) -> Path:
     Raises:
         CellnetError: where the folder does not exist or cannot be written to.
     """
-    file = _file(path)
+    file = point_file(path)
     text = json.dumps(point.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise CellnetError(
-            f"cannot write the operating point to {file}: {error.strerror or error}"
-        ) from error
+    write_text(file, text)
     return file
 
 
@@ -304,7 +326,7 @@ def read_operating_point(path: str | Path, weights_sha256: str | None = None) ->
         CellnetError: where the file is missing, is no operating point, or was fitted with other
             weights.
     """
-    file = _file(path)
+    file = point_file(path)
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -330,9 +352,11 @@ def read_operating_point(path: str | Path, weights_sha256: str | None = None) ->
     return point
 
 
-def _file(path: str | Path) -> Path:
+def point_file(path: str | Path) -> Path:
+    """The file of an operating point: in a bundle's folder, or the one that was named itself."""
     path = Path(path)
-    return path if path.suffix == ".json" else path / FILE
+    is_named = path.suffix == ".json" or (path.exists() and not path.is_dir())
+    return path if is_named else path / FILE
 
 
 def _is_number(value: object) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,9 @@ from typing import IO
 from cellnet.errors import CellnetError
 
 __all__ = ["check_writable", "write_text"]
+
+
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
 
 
 def check_writable(*files: Path | None) -> None:
@@ -31,7 +36,7 @@ def check_writable(*files: Path | None) -> None:
         if file.resolve() in seen:
             raise CellnetError(f"two outputs would be written to {file}; give each its own file")
         seen.add(file.resolve())
-        if _is_special(file):
+        if _is_special(file) or _descriptor(file) is not None:
             continue
         if file.is_dir():
             raise CellnetError(f"cannot write {file}: it is a folder; give a file's name")
@@ -44,11 +49,20 @@ def check_writable(*files: Path | None) -> None:
 def write_text(file: Path, text: str) -> None:
     """Write a text file as UTF-8; an older file stays until the new one is complete.
 
+    A link is written through, and what is no file is written to, not replaced: a pipe, a device,
+    ``/dev/stdout`` even where the shell sends it to a file.
+
     Raises:
         CellnetError: It cannot be written, for example because the disk is full.
     """
     with _told(file):
-        if _is_special(file):  # /dev/stdout, a pipe: nothing to replace
+        number = _descriptor(file)
+        if number is not None:
+            sys.stdout.flush()
+            with open(os.dup(number), "w", encoding="utf-8", newline="") as stream:
+                stream.write(text)
+            return
+        if _is_special(file):
             with file.open("w", encoding="utf-8", newline="") as stream:
                 stream.write(text)
             return
@@ -58,12 +72,32 @@ def write_text(file: Path, text: str) -> None:
             os.fsync(stream.fileno())
             mode = file.stat().st_mode & 0o777 if file.exists() else 0o666 & ~_umask()
             part.chmod(mode)
-            # A link is written through, not replaced.
             os.replace(part, file.resolve())
 
 
 def _is_special(file: Path) -> bool:
     return file.exists() and not file.is_file() and not file.is_dir()
+
+
+def _descriptor(file: Path) -> int | None:
+    """The open file of this process that a place stands for.
+
+    It is written to where it stands: to open its name again would cut off what it holds, and a
+    replacement would leave standard output without a name.
+    """
+    path = os.path.abspath(file)
+    for _ in range(10):  # /dev/stdout leads to /proc/self/fd/1
+        found = _DESCRIPTOR.fullmatch(path)
+        if found:
+            return int(found[1])
+        if not os.path.islink(path):
+            break
+        path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+    for number in (1, 2):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(number), os.stat(file)):
+                return number
+    return None
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 from cellnet.cells import CLASSES
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.images import find_images
+from cellnet.operating_point import is_dysplastic
 from cellnet.scoring import in_order, progress_bar, score_files
 from cellnet.smear import SmearReport, name_cell
 from cellnet.smears import (
@@ -137,7 +138,8 @@ def predict(
                 unreadable.append({"file": name, "reason": output.reason})
             elif bundle.kind == "granularity":
                 score = float(output[0])
-                cells.append({"file": name, "granularity": score, "dysplastic": score <= cutoff})
+                dysplastic = is_dysplastic(score, cutoff)
+                cells.append({"file": name, "granularity": score, "dysplastic": dysplastic})
             else:
                 label, probability = name_cell(output)
                 values = dict(zip(CLASSES, map(float, output), strict=True))

@@ -16,7 +16,7 @@ import numpy as np
 from cellnet.cells import CLASSES, NEUTROPHIL, OTHER
 from cellnet.errors import CellnetError
 from cellnet.intervals import clopper_pearson
-from cellnet.operating_point import OperatingPoint
+from cellnet.operating_point import OperatingPoint, is_dysplastic, is_suspected
 
 __all__ = [
     "BORDERLINE",
@@ -109,9 +109,8 @@ class CellRow:
             return cls(file, label, probability, values)
         if granularity is None:
             raise CellnetError(f"the neutrophil {file} has no granularity score")
-        # In float64, so that a float32 score is neither rounded up nor down.
         score = float(granularity)
-        return cls(file, label, probability, values, score, bool(score <= cutoff))
+        return cls(file, label, probability, values, score, is_dysplastic(score, cutoff))
 
 
 @dataclass(frozen=True)
@@ -171,10 +170,12 @@ class SmearReport:
     @property
     def decision(self) -> str:
         """One of `DECISIONS`: a share above the threshold is suspected, one equal to it is not."""
-        share = self.dysplastic_fraction
-        if share is None or self.neutrophils < self.min_neutrophils:
+        suspected = is_suspected(
+            self.dysplastic, self.neutrophils, self.threshold, self.min_neutrophils
+        )
+        if suspected is None:
             return INDETERMINATE
-        return SUSPECTED if share > self.threshold else UNSUSPECTED
+        return SUSPECTED if suspected else UNSUSPECTED
 
     @property
     def confidence(self) -> str:

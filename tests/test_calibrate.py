@@ -52,6 +52,17 @@ def test_out_and_no_classifier(tmp_path, models):
     assert read_operating_point(out) == point
 
 
+def test_where_it_cannot_be_written_is_told_before_the_work(tmp_path, models, monkeypatch):
+    cohort = painted_cohort(tmp_path / "cohort").write()
+    monkeypatch.setattr("cellnet.calibrate.answer", None)
+    for out in (tmp_path / "gone", tmp_path / "gone" / "point.json"):
+        with pytest.raises(CellnetError, match="there is no folder"):
+            calibrate("dysplasianet", cohort, out=out, progress=False)
+    (models / "dysplasianet" / "operating_point.json").mkdir()
+    with pytest.raises(CellnetError, match="it is a folder"):
+        calibrate("dysplasianet", cohort, progress=False)
+
+
 def test_the_threshold_follows_what_model_1_calls(tmp_path, models):
     cohort = PaintedCohort(tmp_path / "cohort")
     for number in range(3):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,36 @@ def test_a_folder_without_permission(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(CellnetError, match="Permission denied"):
         check_writable(tmp_path / "a.csv")
+
+
+STREAM = """
+import sys
+from pathlib import Path
+from cellnet.outputs import check_writable, write_text
+print("before")
+check_writable(Path(sys.argv[1]))
+write_text(Path(sys.argv[1]), "text\\n")
+print("after")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")
+@pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link", "out"])
+def test_standard_output_is_written_to_and_never_replaced(place, tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    out = tmp_path / "out"
+    out.write_text("earlier\n")
+    node = out.stat().st_ino
+    with out.open("a") as stream:
+        command = [sys.executable, "-c", STREAM, place]
+        subprocess.run(command, stdout=stream, check=True, cwd=tmp_path, env=env)
+    assert out.read_text() == "earlier\nbefore\ntext\nafter\n" and out.stat().st_ino == node
+    assert sorted(os.listdir(tmp_path)) == ["link", "out"]
+    piped = subprocess.run(
+        [*command[:-1], "/dev/stdout"], capture_output=True, text=True, check=True, env=env
+    )
+    assert piped.stdout == "before\ntext\nafter\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
