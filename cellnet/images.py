@@ -248,15 +248,6 @@ class Listing:
         """How many were left out for which reason."""
         return dict(Counter(reason for _, reason in self.passed_over))
 
-    def warnings(self) -> list[str]:
-        """Say for people what was left out: one line a kind, none where nothing was."""
-        lines = []
-        if self.reasons:
-            detail = ", ".join(f"{number} {reason}" for reason, number in self.reasons.items())
-            lines.append(f"{len(self.passed_over)} passed over in {self.folder}: {detail}")
-        lines += [f"cannot list the folder {it.path}: {it.reason}" for it in self.unreadable]
-        return lines
-
 
 def find_images(folder: str | Path) -> Listing:
     """Find the images in a folder and its sub-folders, by their names.

@@ -179,7 +179,7 @@ def predict_smears(
     """
     cohort, out = Path(cohort), Path(out)
     summary = CohortSummary()
-    names = _smear_names(cohort, summary)
+    names = _smear_names(cohort, out, summary)
     reader = SmearReader(
         model1,
         dysplasianet,
@@ -301,23 +301,27 @@ def check_some(listing: Listing, unreadable: Sequence[dict[str, str]]) -> None:
         )
 
 
-def _smear_names(cohort: Path, summary: CohortSummary) -> list[str]:
-    """Names of the cohort's sub-folders; what else stands there is counted and told."""
+def _smear_names(cohort: Path, out: Path, summary: CohortSummary) -> list[str]:
+    """Names of the cohort's sub-folders; what else stands there, but `out`, is counted and told."""
     if not cohort.is_dir():
         what = "is not a folder" if cohort.exists() else "does not exist"
         raise CellnetError(f"the cohort {cohort} {what}; give a folder with one folder a smear")
-    names, images, hidden = [], 0, 0
+    names: list[str] = []
+    others: Counter[str] = Counter()
+    own = out.resolve()
     try:
         for entry in os.scandir(cohort):
-            if entry.is_dir():
-                if entry.name.startswith("."):
-                    hidden += 1
-                else:
-                    names.append(entry.name)
-            elif Path(entry.name).suffix.lower() in EXTENSIONS and entry.name[0] != ".":
-                images += 1
+            if entry.name.startswith("."):
+                others["hidden"] += 1
+            elif entry.is_dir():
+                names.append(entry.name)
+            elif Path(entry.name).suffix.lower() in EXTENSIONS:
+                others["images"] += 1
+            elif Path(entry.path).resolve() != own:
+                others["other files"] += 1
     except OSError as error:
         raise CellnetError(f"cannot list the cohort {cohort}: {error.strerror}") from error
+    images = others.pop("images", 0)
     if not names:
         held = f"holds {images} images but no folder" if images else "holds no folder"
         raise CellnetError(
@@ -328,8 +332,9 @@ def _smear_names(cohort: Path, summary: CohortSummary) -> list[str]:
         summary.warnings.append(
             f"{images} images stand in {cohort} itself and belong to no smear; they were not read"
         )
-    if hidden:
-        summary.warnings.append(f"{hidden} hidden folders in {cohort} were passed over")
+    if others:
+        detail = ", ".join(f"{number} {kind}" for kind, number in sorted(others.items()))
+        summary.warnings.append(f"passed over in {cohort} itself: {detail}")
     for warning in summary.warnings:
         log.warning("%s", warning)
     return sorted(names)

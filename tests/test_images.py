@@ -418,13 +418,12 @@ def test_find_images_walks_sorts_and_counts(tmp_path):
     assert relative == sorted(relative)
     assert set(relative) == {"a.tiff", "b.jpeg", "b/10.jpg", "b/2.PNG", "c/d/e.WebP", "z.bmp"}
     assert listing.reasons == {"hidden": 3, "not named like an image": 3}
-    (line,) = listing.warnings()
-    assert line.startswith(f"6 passed over in {tmp_path}: ") and "3 hidden" in line
+    assert len(listing.passed_over) == 6
 
 
-def test_an_empty_folder_has_no_images_and_no_warnings(tmp_path):
+def test_an_empty_folder_has_no_images_and_nothing_passed_over(tmp_path):
     listing = find_images(tmp_path)
-    assert listing.files == [] and listing.warnings() == []
+    assert listing.files == [] and listing.passed_over == [] and listing.unreadable == []
 
 
 def test_links_are_followed_once(tmp_path):
@@ -460,7 +459,8 @@ def test_a_folder_that_cannot_be_listed_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", deny)
     listing = find_images(tmp_path)
     assert [listing.relative(file) for file in listing.files] == ["a/1.png"]
-    assert listing.warnings() == [f"cannot list the folder {tmp_path / 'b'}: Permission denied"]
+    (error,) = listing.unreadable
+    assert (error.path, error.reason) == (tmp_path / "b", "Permission denied")
     with pytest.raises(CellnetError, match="cannot list the folder"):
         find_images(tmp_path / "b")
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -100,10 +101,14 @@ def test_what_stands_beside_the_smears_is_told(cohort, tmp_path, caplog):
     paint_cell(cohort / "stray.png", "monocyte")
     (cohort / ".hidden").mkdir()
     (cohort / "notes.txt").write_text("")
-    summary = predict_smears(cohort, tmp_path / "out.jsonl")
-    assert len(summary.warnings) == 2
-    assert "1 images stand in" in summary.warnings[0] and "1 hidden" in summary.warnings[1]
-    assert summary.warnings[0] in caplog.text
+    (cohort / ".notes").write_text("")
+    for _ in range(2):  # the file of results is no stranger
+        summary = predict_smears(cohort, cohort / "out.jsonl")
+        assert len(summary.warnings) == 2
+        assert summary.warnings[0].startswith("1 images stand in")
+        assert summary.warnings[1].endswith(f"{cohort} itself: 2 hidden, 1 other files")
+        for warning in summary.warnings:
+            assert warning in caplog.text
 
 
 def test_cohorts_that_are_none(tmp_path):
@@ -120,19 +125,25 @@ def test_cohorts_that_are_none(tmp_path):
 def test_files_of_the_next_smear_are_begun_before_the_last_is_done(cohort, tmp_path, monkeypatch):
     """What is under way reaches over the edge of a smear, so that no core waits there."""
     seen = []
+    begun = threading.Event()
     reading = smears.CellReader.__call__
 
     def read(self, path):
         seen.append(path.parent.name)
+        if path.parent.name == "s1":
+            begun.set()
         return reading(self, path)
 
     monkeypatch.setattr(smears.CellReader, "__call__", read)
     done = []
     append = smears.ResultsFile.append
-    monkeypatch.setattr(
-        smears.ResultsFile, "append", lambda self, document: (
-            done.append((document["smear"], len(seen))), append(self, document)),
-    )  # fmt: skip
+
+    def note(self, document):
+        assert begun.wait(30)  # at the first smear: a file of the next one is begun meanwhile
+        done.append((document["smear"], len(seen)))
+        append(self, document)
+
+    monkeypatch.setattr(smears.ResultsFile, "append", note)
     predict_smears(cohort, tmp_path / "out.jsonl", threads=2)
     assert done[0][0] == "s0" and done[0][1] > 12
     # Bounded: never more than eight files beyond the smear that is being written.
