@@ -9,7 +9,18 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["CLASSES", "FIVE", "GRANULARITY", "NEUTROPHIL", "OTHER", "SUBTYPES", "subtype_of"]
+__all__ = [
+    "CLASSES",
+    "DIFFERENTIAL",
+    "DYSPLASTIC_FROM",
+    "FIVE",
+    "GRANULARITY",
+    "NEUTROPHIL",
+    "NORMAL_UP_TO",
+    "OTHER",
+    "SUBTYPES",
+    "subtype_of",
+]
 
 CLASSES = (
     "basophil",
@@ -35,6 +46,23 @@ FIVE = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
 
 GRANULARITY = ("dysplastic", "normal")
 """What DysplasiaNet's labels 0 and 1 mean: hypogranulated, and as granular as it should be."""
+
+NORMAL_UP_TO = 0.2
+DYSPLASTIC_FROM = 2 / 3
+"""A neutrophil is normal with at most a fifth of its granules taken out, and dysplastic with two
+thirds or more (Goasguen et al. 2014); in between it is neither, and trains and tests nothing."""
+
+DIFFERENTIAL = {
+    "lymphocyte": 0.52,
+    "monocyte": 0.16,
+    "eosinophil": 0.09,
+    "platelet": 0.08,
+    "ig": 0.06,
+    "erythroblast": 0.05,
+    "basophil": 0.04,
+}
+"""What a simulated or drawn smear holds beside neutrophils: adult blood, the rare kinds raised a
+little."""
 
 SUBTYPES = {
     "BNE": "band neutrophil",

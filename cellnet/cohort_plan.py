@@ -9,13 +9,14 @@ what it is for. `cohort` finds the usable cells and writes the images.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from cellnet.cells import CLASSES, NEUTROPHIL
+from cellnet.cells import CLASSES, DIFFERENTIAL, DYSPLASTIC_FROM, NEUTROPHIL, NORMAL_UP_TO
+from cellnet.duplicates import connected
 from cellnet.errors import CellnetError
 from cellnet.manifest import COHORT_SPLITS, Row, check_disjoint
 from cellnet.stain import Stain, draw_stain, jitter_stain
@@ -36,22 +37,11 @@ __all__ = [
 
 TRAIN, VALIDATION, BY_CELL, BY_SMEAR, PROOF = COHORT_SPLITS
 
-NORMAL_G = (0.0, 0.2)
-DYSPLASTIC_G = (2 / 3, 1.0)  # at least two thirds of the granules gone (Goasguen et al. 2014)
+NORMAL_G = (0.0, NORMAL_UP_TO)
+DYSPLASTIC_G = (DYSPLASTIC_FROM, 1.0)
 
 SHARES = {BY_CELL: 0.40, BY_SMEAR: 0.35, PROOF: 0.25}  # of the test neutrophils
 OTHER_SHARES = {BY_CELL: 0.0, BY_SMEAR: 0.6, PROOF: 0.4}  # of the other cells: smears only
-
-# What a smear holds beside neutrophils: adult blood, the rare kinds raised a little.
-DIFFERENTIAL = {
-    "lymphocyte": 0.52,
-    "monocyte": 0.16,
-    "eosinophil": 0.09,
-    "platelet": 0.08,
-    "ig": 0.06,
-    "erythroblast": 0.05,
-    "basophil": 0.04,
-}
 
 
 @dataclass(frozen=True)
@@ -188,15 +178,8 @@ def partition(sources: Sequence[Source], seed: int) -> dict[str, list[Source]]:
 
 def _groups(sources: Sequence[Source]) -> list[list[Source]]:
     """Sources that share a patient, a smear or a source cell, through others too."""
-    parent = list(range(len(sources)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
     first: dict[tuple[str, str], int] = {}
+    pairs = []
     for i, source in enumerate(sources):
         for value in (
             ("cell", source.key),
@@ -204,23 +187,19 @@ def _groups(sources: Sequence[Source]) -> list[list[Source]]:
             ("smear", source.row.smear),
         ):
             if value[1]:
-                parent[root(i)] = root(first.setdefault(value, i))
-    groups = defaultdict(list)
-    for i, source in enumerate(sources):
-        groups[root(i)].append(source)
-    return list(groups.values())
+                pairs.append((first.setdefault(value, i), i))
+    return [[sources[i] for i in group] for group in connected(len(sources), pairs)]
 
 
 def check_sets(sources: Iterable[Source]) -> None:
-    """Raise when a source cell, patient or smear gives images to two sets."""
-    check_disjoint(
-        (
-            replace(source.row, source_cell=source.key, split=version.split)
-            for source in sources
-            for version in source.versions
-        ),
-        "the plan of the cohort",
-    )
+    """Raise when a source cell, patient or smear, real or simulated, gives images to two sets."""
+    made = [
+        (replace(source.row, source_cell=source.key, split=version.split), version.smear)
+        for source in sources
+        for version in source.versions
+    ]
+    check_disjoint((row for row, _ in made), "the plan of the cohort")
+    check_disjoint((replace(row, smear=smear) for row, smear in made), "the plan of the cohort")
 
 
 # --- what is made of it ------------------------------------------------------------------------
@@ -245,15 +224,16 @@ def plan_versions(
     """
     truth: list[SmearTruth] = []
     not_made: dict[str, str] = {}
+    real = {source.row.smear for found in sets.values() for source in found}
     work = {
         TRAIN: lambda found: _train(found, plan.train_per_class, seed),
         VALIDATION: lambda found: _versions(found, VALIDATION, plan.validation_versions, seed),
         BY_CELL: lambda found: _versions(found, BY_CELL, plan.by_cell_versions, seed),
         BY_SMEAR: lambda found: truth.extend(
-            _smears(found, BY_SMEAR, "smear", plan.smears, plan, seed)
+            _smears(found, BY_SMEAR, _free("smear", real), plan.smears, plan, seed)
         ),
         PROOF: lambda found: truth.extend(
-            _smears(found, PROOF, "proof", plan.proof_smears, plan, seed)
+            _smears(found, PROOF, _free("proof", real), plan.proof_smears, plan, seed)
         ),
     }
     for name, make in work.items():
@@ -266,6 +246,16 @@ def plan_versions(
             for source in sets[name]:
                 source.versions.clear()
     return truth, not_made
+
+
+def _free(prefix: str, real: Iterable[str]) -> str:
+    """What simulated smears are called: by another name where a real smear is called like them.
+
+    Cells of the train, validation and test-by-cell sets keep the name of their real smear.
+    """
+    while any(name.startswith(f"{prefix}-") for name in real):
+        prefix = f"simulated-{prefix}"
+    return prefix
 
 
 def _train(sources: Sequence[Source], per_class: int, seed: int) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from cellnet.cells import CLASSES, NEUTROPHIL
+from cellnet.cells import CLASSES, DIFFERENTIAL, NEUTROPHIL
 from cellnet.draw_image import DYSPLASTIC_UP_TO, draw_cell
 from cellnet.draw_scene import Stain, draw_stain
 from cellnet.errors import CellnetError
@@ -49,17 +49,6 @@ SIZE = (363, 360)
 
 NORMAL_FROM = 0.8
 """Smallest share of its granules that a normal neutrophil of a drawn smear has."""
-
-# What a smear holds beside neutrophils: adult blood, the rare kinds raised a little.
-DIFFERENTIAL = {
-    "lymphocyte": 0.52,
-    "monocyte": 0.16,
-    "eosinophil": 0.09,
-    "platelet": 0.08,
-    "ig": 0.06,
-    "erythroblast": 0.05,
-    "basophil": 0.04,
-}
 
 SHARES = (0.15, 0.15)  # of validation and test in a drawn set
 

@@ -215,6 +215,21 @@ def test_a_manifest_that_leaks_is_refused(cells, tmp_path):
         simulate(tmp_path / "m", tmp_path / "out", 1, PLAN)
 
 
+def test_a_real_smear_called_like_a_simulated_one(cells, tmp_path):
+    names = {"n1.jpg": "smear-001", "n5.jpg": "proof-002"}
+    rows = [replace(r, smear=names.get(r.path, r.smear)) for r in read_manifest(cells).rows]
+    write_manifest(tmp_path / "m", rows, cells)
+    made = simulate(tmp_path / "m", tmp_path / "out", 1, PLAN, workers=1)
+    assert {row.smear for row in made.rows if row.split == "train"} == {"", "smear-001"}
+    assert {row.smear for row in made.rows if row.split == "validation"} == {"", "proof-002"}
+    truth = {(line["set"], line["smear"]) for line in table(tmp_path / "out" / "truth.csv")}
+    assert ("test-by-smear", "simulated-smear-001") in truth
+    assert ("proof-of-concept", "simulated-proof-002") in truth
+    smears = [row for row in made.rows if row.split in SMEAR_SETS]
+    assert {(row.split, row.smear) for row in smears} == truth
+    assert all(row.path.startswith(f"{row.split}/{row.smear}/") for row in smears)
+
+
 def test_a_file_that_changed_is_dropped(cells, tmp_path):
     manifest = read_manifest(cells)
     rows = [replace(row, sha256="0" * 64) if row.path == "n1.jpg" else row for row in manifest.rows]
@@ -340,4 +355,17 @@ def test_a_leak_in_the_plan_is_caught():
         1,
     )
     with pytest.raises(CellnetError, match="patient p1 on two sides"):
+        check_sets(sources)
+
+
+def test_a_simulated_smear_called_like_a_real_one_is_caught():
+    sources = sources_from([(NEUTROPHIL, 0, 0)] * 2)
+    plan = Plan(train_per_class=1, validation_versions=0, smears=0, proof_smears=0)
+    sets = {name: [] for name in COHORT_SPLITS}
+    plan_versions({**sets, "train": sources[:1], "test-by-cell": sources[1:]}, plan, 1)
+    version = sources[1].versions[0]
+    sources[0].row = replace(sources[0].row, smear="smear-001")
+    sources[0].versions = [replace(v, smear="smear-001") for v in sources[0].versions]
+    sources[1].versions = [replace(version, split="test-by-smear", smear="smear-001")]
+    with pytest.raises(CellnetError, match="smear smear-001 on two sides"):
         check_sets(sources)
