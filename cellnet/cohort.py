@@ -43,7 +43,7 @@ from cellnet.cohort_plan import (
 )
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.granularity import default_sigma, segment, suppress
-from cellnet.images import decode_image, write_jpeg
+from cellnet.images import decode_image, read_bytes, write_jpeg
 from cellnet.manifest import (
     COHORT_SPLITS,
     Manifest,
@@ -235,10 +235,7 @@ def _look(task: tuple[Path, str, bool]) -> str | tuple[tuple[int, int], bytes]:
 
 
 def _load(path: Path, sha256: str) -> np.ndarray:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UnreadableImage(path, str(error.strerror)) from None
+    data = read_bytes(path)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise UnreadableImage(path, "the file is not the one that the manifest lists (sha256)")
     return decode_image(data, name=str(path))
