@@ -8,6 +8,7 @@ come. What the answers mean is left to ``smear``, and to ``evaluate`` and ``cali
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections import deque
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +26,7 @@ from cellnet.appearance import Look, look_at
 from cellnet.bundle import Bundle
 from cellnet.cells import NEUTROPHIL
 from cellnet.errors import UnreadableImage
-from cellnet.images import read_image
+from cellnet.images import decode_image, read_bytes, read_image
 from cellnet.runtime import default_threads
 from cellnet.smear import name_cell
 
@@ -81,6 +83,7 @@ def score_files(
     paths: Iterable[str | os.PathLike[str]],
     *,
     root: str | os.PathLike[str] | None = None,
+    sha256: Iterable[str] | None = None,
     progress: str | None = None,
     threads: int | None = None,
 ) -> Iterator[tuple[Path, np.ndarray | UnreadableImage]]:
@@ -90,6 +93,8 @@ def score_files(
         bundle: The network.
         paths: The images' files; an iterable of any length, never held as a whole.
         root: The folder that relative paths start from.
+        sha256: What each file must have, in the order of the paths, as hexadecimal text; None to
+            take the files as they are. Another file is answered like one that cannot be read.
         progress: What to write before a progress bar on standard error; None for no bar.
         threads: How many files to work on at a time; None for one a core.
 
@@ -104,16 +109,23 @@ def score_files(
     runtime = bundle.runtime()
     folder = None if root is None else Path(root)
 
-    def score(path: Path) -> np.ndarray | UnreadableImage:
+    def score(asked: tuple[Path, str | None]) -> np.ndarray | UnreadableImage:
+        path = asked[0] if folder is None else folder / asked[0]
         try:
-            image = read_image(path if folder is None else folder / path)
+            data = read_bytes(path)
+            if asked[1] is not None and hashlib.sha256(data).hexdigest() != asked[1]:
+                raise UnreadableImage(path, "its sha256 is not that of the manifest")
+            image = decode_image(data, path)
         except UnreadableImage as error:
             return error
         return runtime.predict(bundle.prepare(image)[None])[0]
 
     total = len(paths) if hasattr(paths, "__len__") else None
-    with closing(in_order(score, (Path(path) for path in paths), threads)) as answers:
-        yield from progress_bar(answers, progress, total)
+    hashes = repeat(None) if sha256 is None else sha256
+    asked = zip((Path(path) for path in paths), hashes, strict=sha256 is not None)
+    with closing(in_order(score, asked, threads)) as answers:
+        for (path, _), answer in progress_bar(answers, progress, total):
+            yield path, answer
 
 
 def in_order(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cellnet.cells import CLASSES, NEUTROPHIL
+from cellnet.cells import CLASSES, DYSPLASTIC_FROM, NEUTROPHIL, NORMAL_UP_TO
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.manifest import Manifest, Row
 from cellnet.operating_point import OperatingPoint
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from cellnet.bundle import Bundle
 
 __all__ = [
-    "DYSPLASTIC_FROM",
-    "NORMAL_UP_TO",
     "Answers",
     "SmearCounts",
     "SmearScores",
@@ -43,11 +41,6 @@ __all__ = [
     "read_diagnoses",
     "score_smears",
 ]
-
-NORMAL_UP_TO = 0.2
-DYSPLASTIC_FROM = 2 / 3
-"""A neutrophil is normal with at most a fifth of its granules taken out, and dysplastic with two
-thirds or more (Goasguen et al. 2014); in between it is neither, and trains and tests nothing."""
 
 _ROUNDING = 1e-4  # manifests write g with four decimals
 
@@ -240,19 +233,15 @@ def answer(
     from cellnet.scoring import score_files
 
     unreadable: dict[str, str] = {}
-    for row in rows:
-        wrong = _changed(manifest.path_of(row), row)
-        if wrong:
-            unreadable[row.path] = wrong
-    asked = [row for row in rows if row.path not in unreadable]
     kept, outputs = [], []
     scored = score_files(
         bundle,
-        [Path(row.path) for row in asked],
+        [Path(row.path) for row in rows],
         root=manifest.root,
+        sha256=[row.sha256 for row in rows],
         progress=bundle.name if progress else None,
     )
-    for row, (_, output) in zip(asked, scored, strict=True):
+    for row, (_, output) in zip(rows, scored, strict=True):
         if isinstance(output, UnreadableImage):
             unreadable[row.path] = output.reason
         else:
@@ -273,15 +262,6 @@ def answer(
             if row.path in unreadable
         ],
     )
-
-
-def _changed(path: Path, row: Row) -> str:
-    """Why a file is not the one that the manifest lists, or nothing."""
-    try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        return str(error.strerror or error)
-    return "" if found == row.sha256 else "its sha256 is not that of the manifest"
 
 
 def is_called_neutrophil(probabilities: np.ndarray) -> np.ndarray:

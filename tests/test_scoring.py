@@ -1,5 +1,6 @@
 """Many files through the networks: in order, bounded, each answered or listed."""
 
+import hashlib
 from __future__ import annotations
 
 import threading
@@ -40,6 +41,17 @@ def test_answers_come_in_order_with_their_paths(models, cells):
     assert answers[1][1].reason == "the file is empty"
     assert CLASSES[answers[2][1].argmax()] == "basophil"
     assert isinstance(answers[3][1], UnreadableImage)
+
+
+def test_another_file_than_the_one_listed_is_no_answer(models, cells):
+    names = ["platelet.png", "basophil.png"]
+    good = hashlib.sha256((cells / names[0]).read_bytes()).hexdigest()
+    bundle = load(models / "model1")
+    (_, first), (_, second) = score_files(bundle, names, root=cells, sha256=[good, good])
+    assert CLASSES[first.argmax()] == "platelet"
+    assert isinstance(second, UnreadableImage) and "sha256" in second.reason
+    with pytest.raises(ValueError, match="shorter"):
+        list(score_files(bundle, names, root=cells, sha256=[good]))
 
 
 def test_scores(models, cells):

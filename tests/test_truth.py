@@ -2,19 +2,17 @@
 
 import dataclasses
 import hashlib
+import os
 
 import numpy as np
 import pytest
 from bundles import make_bundle
 from painted_cohort import PaintedCohort
 
-from cellnet import cohort_plan
 from cellnet.bundle import load
 from cellnet.errors import CellnetError
 from cellnet.manifest import Row
 from cellnet.truth import (
-    DYSPLASTIC_FROM,
-    NORMAL_UP_TO,
     answer,
     count_smears,
     describe_manifest,
@@ -29,11 +27,6 @@ from cellnet.truth import (
 
 def row(**values):
     return Row(**{"path": "a.png", "sha256": "0" * 64, "label": "neutrophil", **values})
-
-
-def test_limits_are_those_of_the_simulated_cohorts():
-    assert NORMAL_UP_TO == cohort_plan.NORMAL_G[1]
-    assert DYSPLASTIC_FROM == cohort_plan.DYSPLASTIC_G[0]
 
 
 def test_granularity_and_its_two_kinds():
@@ -107,6 +100,18 @@ def test_answer_lists_what_it_could_not_use(tmp_path, cohort):
     assert "sha256" in found.unreadable[0]["reason"]
     with pytest.raises(CellnetError, match="none of the 3 images"):
         answer(bundle, manifest, manifest.rows[1:], progress=False)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, cohort):
+    for _ in range(2):
+        cohort.cell("test-by-cell", g=0.1, score=0.8)
+    pipe = cohort.folder / cohort.rows[1].path
+    pipe.unlink()
+    os.mkfifo(pipe)
+    manifest = cohort.write()
+    bundle = load(make_bundle(tmp_path, "dysplasianet"))
+    found = answer(bundle, manifest, manifest.rows, progress=False)
+    assert "pipe" in found.unreadable[0]["reason"]
 
 
 def test_smears_are_counted_as_the_program_sees_them(tmp_path, cohort):
