@@ -17,6 +17,7 @@ from cellnet.cells import CLASSES, OTHER
 from cellnet.metrics import (
     CALIBRATION_BINS,
     REPEATS,
+    Estimate,
     area,
     auc,
     balanced_accuracy,
@@ -37,6 +38,10 @@ from cellnet.truth import SmearCounts, normal_and_dysplastic
 __all__ = ["measure_cells", "measure_classes", "measure_smears"]
 
 CURVE_POINTS = 200
+
+FEWEST_AT_AN_END = 20
+"""Untouched cells against those with 3/4 suppressed are told from no fewer cells of either kind:
+the AUC of a single untouched cell says nothing of the next one."""
 
 
 def measure_classes(
@@ -192,8 +197,9 @@ def measure_cells(
         Counts, ``auc``, ``accuracy``, ``balanced_accuracy``, ``sensitivity`` (of dysplastic cells),
         ``specificity``, ``confusion``, ``calibration`` (score against share of normal cells),
         ``rank_correlation`` with the granules left, 1 - g, over all cells and within a source cell,
-        ``untouched_against_three_quarters`` (AUC of g = 0 against g of 3/4 and more), ``curve``,
-        and ``scores``, a histogram of both kinds.
+        ``untouched_against_three_quarters`` (AUC of g = 0 against g of 3/4 and more, with
+        the numbers of both, ``untouched`` and ``three_quarters``; no value below 20 of either),
+        ``curve``, and ``scores``, a histogram of both kinds.
 
     Raises:
         ValueError: where shapes differ or there is no cell.
@@ -210,7 +216,6 @@ def measure_cells(
     tied = None if groups is None else np.asarray(groups)[used]
     truth, scores = dysplastic[used], score[used]
     called = np.asarray(point.is_dysplastic(scores), dtype=bool)
-    ends = (granularity <= 1e-4) | (granularity >= 0.75 - 1e-4)
     shares = one_against_all(truth, called, True, tied)
     within = None
     if source_cells is not None:
@@ -241,14 +246,7 @@ def measure_cells(
             "all_cells": {"value": spearman(score, 1 - granularity), "n": len(score)},
             "within_a_source_cell": within,
         },
-        "untouched_against_three_quarters": auc(
-            granularity[ends] >= 0.5,
-            score[ends],
-            True,
-            None if groups is None else np.asarray(groups)[ends],
-            repeats,
-            seed,
-        ).to_json(),
+        "untouched_against_three_quarters": _ends(granularity, score, groups, repeats, seed),
         "curve": _curve(truth, scores, lower=True),
         "scores": {
             "edges": np.linspace(0, 1, 21).round(2).tolist(),
@@ -256,6 +254,27 @@ def measure_cells(
             "normal": _histogram(scores[~truth]),
         },
     }
+
+
+def _ends(
+    granularity: np.ndarray,
+    score: np.ndarray,
+    groups: np.ndarray | None,
+    repeats: int,
+    seed: int,
+) -> dict[str, Any]:
+    """AUC of untouched cells against those with 3/4 of their granules suppressed, and how many."""
+    untouched, most = granularity <= 1e-4, granularity >= 0.75 - 1e-4
+    numbers = {
+        "untouched": int(np.count_nonzero(untouched)),
+        "three_quarters": int(np.count_nonzero(most)),
+    }
+    ends = untouched | most
+    found = Estimate(None, None, int(np.count_nonzero(ends)), "delong")
+    if min(numbers.values()) >= FEWEST_AT_AN_END:
+        tied = None if groups is None else np.asarray(groups)[ends]
+        found = auc(most[ends], score[ends], True, tied, repeats, seed)
+    return {**found.to_json(), **numbers}
 
 
 def measure_smears(

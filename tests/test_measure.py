@@ -83,12 +83,24 @@ def test_measure_cells_by_hand():
     assert (found["specificity"]["k"], found["specificity"]["n"]) == (2, 3)  # 0.3 is at the cut-off
     assert found["confusion"]["counts"] == [[2, 1], [1, 2]]
     assert found["auc"]["value"] == pytest.approx(8 / 9)
-    assert found["untouched_against_three_quarters"]["value"] == 1.0
-    assert found["untouched_against_three_quarters"]["n"] == 3
+    ends = found["untouched_against_three_quarters"]
+    assert ends["value"] is None and ends["ci95"] is None  # one untouched cell says nothing
+    assert (ends["n"], ends["untouched"], ends["three_quarters"]) == (3, 1, 2)
     ranks = found["rank_correlation"]
     assert ranks["all_cells"]["value"] == pytest.approx(ranks["within_a_source_cell"]["value"])
     assert ranks["all_cells"]["value"] > 0.8
     assert sum(found["scores"]["dysplastic"]) == 3
+
+
+@pytest.mark.parametrize(("untouched", "most", "told"), [(20, 20, True), (19, 20, False)])
+def test_untouched_cells_are_compared_from_twenty_of_either_kind(untouched, most, told):
+    g = np.array([0.0] * untouched + [0.75] * most + [0.1, 0.7])
+    score = np.linspace(0.9, 0.1, len(g))
+    found = measure_cells(g, score, OperatingPoint(0.5, 0.1), repeats=20)
+    ends = found["untouched_against_three_quarters"]
+    assert ends["value"] == (1.0 if told else None)
+    assert (ends["untouched"], ends["three_quarters"]) == (untouched, most)
+    assert ends["n"] == untouched + most
 
 
 def test_measure_cells_of_one_kind_is_undefined_not_invented():
