@@ -88,16 +88,6 @@ def segment(image: np.ndarray) -> Cell:
     return Cell(nucleus, cytoplasm)
 
 
-def cytoplasm_mask(image: np.ndarray) -> np.ndarray:
-    """Return the (h, w) bool cytoplasm of the central white cell; empty where none is found."""
-    return segment(image).cytoplasm
-
-
-def nucleus_mask(image: np.ndarray) -> np.ndarray:
-    """Return the (h, w) bool nucleus of the central white cell; empty where none is found."""
-    return segment(image).nucleus
-
-
 def suppress(
     image: np.ndarray,
     mask: np.ndarray,
