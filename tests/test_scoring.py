@@ -1,8 +1,8 @@
 """Many files through the networks: in order, bounded, each answered or listed."""
 
-import hashlib
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from contextlib import closing
