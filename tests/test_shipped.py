@@ -30,11 +30,6 @@ from cellnet.verify import verify
 MODELS = Path(__file__).resolve().parents[1] / "models"
 NAMES = ("model1", "dysplasianet")
 
-pytestmark = pytest.mark.skipif(
-    not all((MODELS / name / "bundle.json").is_file() for name in NAMES),
-    reason="models/ does not hold both bundles yet",
-)
-
 
 @pytest.fixture(scope="module")
 def bundles():
