@@ -34,9 +34,6 @@ __all__ = ["to_litert", "write_bundle"]
 QUANTISE_FROM = 1_000_000
 """Parameters from which a network is stored with 8-bit weights."""
 
-VERSION = "1.0.0"
-LICENCE = "MIT"
-
 
 def write_bundle(model: keras.Model, recipe: Recipe, sets: TrainingSet, folder: Path) -> Path:
     """Write the bundle of a finished run.
@@ -116,7 +113,7 @@ def _write(
     description = {
         "schema": bundle.SCHEMA,
         "name": recipe.name,
-        "version": VERSION,
+        "version": recipe.version,
         "network": {
             "name": recipe.network.name,
             "arguments": {
@@ -145,7 +142,7 @@ def _write(
         },
         "created": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "cellnet": __version__,
-        "licence": LICENCE,
+        "licence": recipe.licence,
         "recipe": "recipe.yaml",
         "data": sets.about,
     }

@@ -109,10 +109,20 @@ class Training(_Strict):
 
 
 class Recipe(_Strict):
-    """A whole experiment; ``target`` says what a network answers with."""
+    """A whole experiment.
+
+    Attributes:
+        name: Of the experiment and of the bundle that comes of it.
+        source: The publication that it follows.
+        version: Of the bundle; whoever trains weights says which they are.
+        licence: Of the bundle's weights.
+        target: What the network answers with: one of the classes, or a granularity score.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     source: str
+    version: str = Field(default="0.0.0", pattern=r"^\d+\.\d+\.\d+$")
+    licence: str = "not stated"
     target: Literal["class", "granularity"]
     network: Network
     data: Data

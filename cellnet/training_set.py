@@ -232,7 +232,13 @@ def _about(
         if manifest is not None:
             about[name] = {
                 "counts": counts(manifest.rows),
-                "sources": sorted({f"{row.source} ({row.licence})" for row in manifest.rows}),
+                "sources": sorted({_cited(row) for row in manifest.rows}),
                 "seed": manifest.about.get("seed"),
             }
     return about
+
+
+def _cited(row: Row) -> str:
+    """Source and licence of a row, as far as they are known."""
+    source = row.source or "source not stated"
+    return f"{source} ({row.licence})" if row.licence else source
