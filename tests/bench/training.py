@@ -94,7 +94,7 @@ def _cellnet(recipe, folder: Path, steps: int, precision: str | None = None, in_
         Sampler(pools, training.seed), recipe.augment_views(), model.input_shape[1], training.batch
     )
     if in_memory:
-        data = data.take(4).cache().repeat()
+        data = data.take(4).cache().repeat().prefetch(4)
     # One batch past the cache's end, which is where the cache is complete.
     return _timed(model, data, steps, training.batch, warm_up=5 if in_memory else 2)
 
