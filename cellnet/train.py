@@ -3,12 +3,14 @@
 A run folder holds::
 
     recipe.yaml        the resolved recipe
+    data.json          which data it was begun with; others are refused
     data/ cohort/ drawn/   what was prepared for it, where the data folder did not bring it
     log.csv            a row for each epoch
     tensorboard/       the same for TensorBoard
     checkpoint.keras   network and optimiser after the last whole epoch
     best.weights.h5    weights of the best epoch by the recipe's validation figure
     bundle/            the trained bundle, written at the end
+    float32/           the same before its weights were quantised, where they were
 
 Every epoch is a function of the checkpoint before it: the order of the images and their
 augmentation follow from seed and position, and the dropout's generator is set anew at each epoch. A
