@@ -14,13 +14,10 @@ import hashlib
 import logging
 import multiprocessing
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +49,7 @@ from cellnet.manifest import (
     read_manifest,
     write_manifest,
 )
+from cellnet.outputs import new_folder
 from cellnet.stain import apply_stain
 
 __all__ = ["Plan", "simulate"]
@@ -107,7 +105,7 @@ def simulate(
     manifest.check_files()
     check_disjoint(manifest.rows, f"the manifest {manifest.file or manifest.root}")
     workers = workers or os.cpu_count() or 1
-    with _new_folder(Path(out)) as folder:
+    with new_folder(out) as folder:
         sources, dropped = _survey(manifest, workers)
         sets = partition(sources, seed)
         truth, not_made = plan_versions(sets, plan, seed, partial)
@@ -303,29 +301,6 @@ def _parallel(work: Callable, tasks: Sequence, workers: int, title: str) -> Iter
     context = multiprocessing.get_context("spawn")  # a fork of a threaded program can hang
     with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool:
         yield from tqdm(pool.map(work, tasks, chunksize=16), **bar)
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder beside `out` that becomes `out` at the end, or vanishes on an error."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise CellnetError(
-            f"the output folder must be new or empty, {out} is not; choose another or remove it"
-        )
-    out = out.absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    for i in count():
-        partial = out.parent / f".{out.name}.{os.getpid()}.{i}.partial"
-        try:
-            partial.mkdir()
-            break
-        except FileExistsError:
-            continue
-    try:
-        yield partial
-        os.replace(partial, out)  # replaces an empty folder too
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:

@@ -166,9 +166,12 @@ def evaluate(arguments: Namespace) -> int:
     from cellnet import card, record
     from cellnet.evaluate import evaluate
     from cellnet.outputs import check_writable
+    from cellnet.smears import as_bundle
 
     if not arguments.record and (arguments.note or arguments.record_in):
         arguments.usage_error("--note and --record-in go with --record NAME; give a name")
+    if arguments.among is not None and as_bundle(arguments.model).kind != "probabilities":
+        arguments.usage_error(f"--among chooses classes, {arguments.model} answers none")
     check_writable(arguments.out, arguments.html)
     if arguments.record:
         record.check(arguments.record, arguments.model, arguments.record_in)

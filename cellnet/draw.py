@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
-import shutil
+import io
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -25,16 +23,17 @@ from tqdm import tqdm
 
 from cellnet.cells import CLASSES, DIFFERENTIAL, NEUTROPHIL
 from cellnet.draw_image import DYSPLASTIC_UP_TO, draw_cell
-from cellnet.draw_scene import Stain, draw_stain
+from cellnet.draw_scene import SmearLook, draw_stain
 from cellnet.errors import CellnetError
 from cellnet.images import write_jpeg
 from cellnet.manifest import SPLITS, Manifest, Row, read_manifest, write_manifest
+from cellnet.outputs import new_folder, write_text
 
 __all__ = [
     "LICENCE",
     "SOURCE",
     "DrawnCell",
-    "Stain",
+    "SmearLook",
     "draw_cell",
     "draw_set",
     "draw_smear",
@@ -114,7 +113,7 @@ def draw_smear(
     file = out.with_name(out.name + ".truth.csv") if truth is None else Path(truth)
     if out.absolute() in file.absolute().parents:
         raise CellnetError(f"the truth {file} must not lie within the smear's folder {out}")
-    with _new_folder(out) as folder:
+    with new_folder(out) as folder:
         bar = tqdm(total=cells, desc="drawing", unit="cell", disable=None, leave=False)
         with bar:
             rows = _smear(folder, out.name, seed, cells, dysplastic_fraction, size, quality, bar)
@@ -166,7 +165,7 @@ def draw_set(
         raise CellnetError(
             f"a drawn set has 0 or more smears of 1 to 100000 cells, got {smears} of {cells}"
         )
-    with _new_folder(out) as folder:
+    with new_folder(out) as folder:
         total = per_class * len(CLASSES) + smears * cells
         with tqdm(total=total, desc="drawing", unit="cell", disable=None, leave=False) as bar:
             rows = _classes(folder, seed, per_class, size, quality, bar)
@@ -317,37 +316,11 @@ def _check(seed: int, quality: int) -> None:
         raise CellnetError(f"the JPEG quality must lie in 1 to 100, got {quality}")
 
 
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder beside `out` that becomes `out` at the end, or vanishes on an error."""
-    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
-        raise CellnetError(
-            f"the output folder must be new or empty, {out} is not; choose another or remove it"
-        )
-    out = out.absolute()
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise CellnetError(f"cannot make a folder in {out.parent}: {error.strerror}") from None
-    try:
-        yield partial
-        os.replace(partial, out)  # replaces an empty folder too
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
 def _write_csv(path: Path, rows: Sequence[DrawnCell]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(
-                stream, [column.name for column in fields(DrawnCell)], lineterminator="\n"
-            )
-            writer.writeheader()
-            writer.writerows(asdict(row) for row in rows)
-        os.replace(partial, path)
-    except OSError as error:
-        raise CellnetError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, [column.name for column in fields(DrawnCell)], lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    write_text(path, text.getvalue())

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from cellnet.draw_cells import KINDS, PATCH, platelet
-from cellnet.draw_scene import Stain, develop, draw_stain, paste, red_cells
+from cellnet.draw_scene import SmearLook, develop, draw_stain, paste, red_cells
 from cellnet.draw_shapes import Array
 from cellnet.errors import CellnetError
 
@@ -28,7 +28,7 @@ def draw_cell(
     granularity: float | None = None,
     size: int | tuple[int, int] = 360,
     zoom: float = 1.0,
-    stain: Stain | None = None,
+    stain: SmearLook | None = None,
 ) -> Array:
     """Draw one cell among red cells.
 

@@ -31,7 +31,7 @@ def density(rgb: tuple[float, float, float]) -> Array:
 
 
 @dataclass(frozen=True)
-class Stain:
+class SmearLook:
     """How one smear was stained, spread and photographed.
 
     Attributes:
@@ -63,7 +63,7 @@ class Stain:
     gradient: float = 0.02
 
 
-def draw_stain(rng: np.random.Generator, variation: float = 1.0) -> Stain:
+def draw_stain(rng: np.random.Generator, variation: float = 1.0) -> SmearLook:
     """Draw the stain of a smear.
 
     Args:
@@ -83,7 +83,7 @@ def draw_stain(rng: np.random.Generator, variation: float = 1.0) -> Stain:
     strength = np.clip(common * (1.0 + 0.03 * v * n(3)), 0.65, 1.4)
     red = np.array([201.0, 162.0, 164.0]) + v * (5.0 * n() + np.array([2.5, 2.0, 2.5]) * n(3))
     crenated = rng.random() < 0.07 * v
-    return Stain(
+    return SmearLook(
         background=tuple(np.clip(background, 150.0, 255.0).tolist()),
         strength=tuple(strength.tolist()),
         red_cell=tuple(np.clip(red, 100.0, 235.0).tolist()),
@@ -137,7 +137,7 @@ def paste(
         below += above
 
 
-def _red_cell(rng: np.random.Generator, stain: Stain, radius: float) -> Array:
+def _red_cell(rng: np.random.Generator, stain: SmearLook, radius: float) -> Array:
     n = int(2 * radius * 1.45) | 1
     x, y = grid(n)
     turn, stretch = rng.uniform(0, np.pi), 1.0 + abs(rng.normal(0.0, 0.09))
@@ -175,7 +175,7 @@ def _red_cell(rng: np.random.Generator, stain: Stain, radius: float) -> Array:
 def red_cells(
     field: Array,
     rng: np.random.Generator,
-    stain: Stain,
+    stain: SmearLook,
     zoom: float,
     keep_out: tuple[float, float, float],
 ) -> None:
@@ -213,7 +213,7 @@ def red_cells(
                 break
 
 
-def develop(field: Array, rng: np.random.Generator, stain: Stain, zoom: float) -> Array:
+def develop(field: Array, rng: np.random.Generator, stain: SmearLook, zoom: float) -> Array:
     """Turn density into a photograph: light, optics, sensor.
 
     Args:

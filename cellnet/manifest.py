@@ -22,6 +22,7 @@ from typing import Any
 from cellnet import __version__
 from cellnet.cells import CLASSES
 from cellnet.errors import CellnetError
+from cellnet.outputs import write_text
 
 __all__ = [
     "COHORT_SPLITS",
@@ -34,7 +35,6 @@ __all__ = [
     "counts",
     "read_manifest",
     "write_manifest",
-    "write_text",
 ]
 
 SPLITS = ("train", "validation", "test")
@@ -341,13 +341,3 @@ def _fault(row: Row) -> str:
         if not 0.0 <= value <= 1.0:
             return f"the granularity '{row.granularity}' is not a number in [0, 1]"
     return ""
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a text file so that it is replaced only when the new one is complete."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="")
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,10 +1,11 @@
-"""Files that a command was asked to write: checked before the work, written whole or not at all."""
+"""Files and folders that a command writes: checked before the work, written whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import IO
 
 from cellnet.errors import CellnetError
 
-__all__ = ["check_writable", "write_text"]
+__all__ = ["check_writable", "new_folder", "write_text"]
 
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
@@ -73,6 +74,40 @@ def write_text(file: Path, text: str) -> None:
             mode = file.stat().st_mode & 0o777 if file.exists() else 0o666 & ~_umask()
             part.chmod(mode)
             os.replace(part, file.resolve())
+
+
+@contextlib.contextmanager
+def new_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a folder to fill, which becomes `out` at the end, or vanishes on an error.
+
+    Args:
+        out: Folder to be; new, or an empty one.
+
+    Yields:
+        A hidden folder beside it.
+
+    Raises:
+        CellnetError: There is something in `out` already, or no folder can be made.
+    """
+    out = Path(out)
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        raise CellnetError(
+            f"the output folder must be new or empty, {out} is not; choose another or remove it"
+        )
+    out = out.absolute()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(
+            tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}.", suffix=".partial")
+        )
+    except OSError as error:
+        raise CellnetError(f"cannot make a folder in {out.parent}: {error.strerror}") from error
+    try:
+        yield partial
+        partial.chmod(0o777 & ~_umask())
+        os.replace(partial, out)  # replaces an empty folder too
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _is_special(file: Path) -> bool:

@@ -40,8 +40,8 @@ from cellnet.manifest import (
     counts,
     read_manifest,
     write_manifest,
-    write_text,
 )
+from cellnet.outputs import write_text
 from cellnet.splits import assign_splits, check_fractions
 
 __all__ = ["FRACTIONS", "TRAIN_CAP", "Prepared", "prepare"]

@@ -163,9 +163,9 @@ PASSED_ON = {
         {"model": "m", "manifest": Path("c"), "out": Path("o.json"), "classifier": "none",
          "minimum_neutrophils": 5},
     ),
-    "evaluate m c --split s --among five --group none --html a.html --out a.json": (
+    "evaluate model1 c --split s --among five --group none --html a.html --out a.json": (
         "cellnet.evaluate", "evaluate",
-        {"model": "m", "manifest": Path("c"), "split": "s", "among": "five", "group": "none",
+        {"model": "model1", "manifest": Path("c"), "split": "s", "among": "five", "group": "none",
          "html": Path("a.html"), "out": Path("a.json"), "classifier": "model1"},
     ),
     "data simulate m --out o --seed 3 --train-per-class 4 --smears 2 --proof-smears 1 --partial": (
@@ -229,6 +229,7 @@ def test_no_option_is_lost():
         "predict-smear x --threads 0", "predict-smear x --cutoff a", "data prepare x --out y",
         "data draw --out x --seed -1", "verify", "train", "predict-smear x --nonsense",
         "data prepare x --out y --adapter nonsense", "evaluate m d --group nonsense",
+        "evaluate dysplasianet d --among five",
         "evaluate m d --among monocyte", "evaluate m d --among monocyte,nonsense",
         "evaluate m d --note x", "evaluate m d --record-in m",
         "predict x.png --model model1 --cutoff 0.5",

@@ -15,7 +15,7 @@ from cellnet import draw
 from cellnet.cells import CLASSES, NEUTROPHIL
 from cellnet.draw import draw_cell, draw_set, draw_smear, draw_stain
 from cellnet.draw_cells import KINDS, PATCH
-from cellnet.draw_scene import REFERENCE, Stain, density
+from cellnet.draw_scene import REFERENCE, SmearLook, density
 from cellnet.errors import CellnetError
 from cellnet.images import read_image
 from cellnet.manifest import check_disjoint, read_manifest
@@ -91,7 +91,7 @@ def test_stain_varies_and_can_be_held():
     stains = [draw_stain(rng(i)) for i in range(8)]
     assert len({stain.background for stain in stains}) == 8
     assert draw_stain(rng(1), variation=0.0) == draw_stain(rng(2), variation=0.0)
-    grey = Stain(background=(216.0, 214.0, 228.0), red_cells=0.0, noise=0.0)
+    grey = SmearLook(background=(216.0, 214.0, 228.0), red_cells=0.0, noise=0.0)
     image = draw_cell("platelet", rng(4), stain=grey)
     assert np.abs(np.median(image, axis=(0, 1)) - (216, 214, 228)).max() <= 3
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cellnet.errors import CellnetError
-from cellnet.outputs import check_writable, write_text
+from cellnet.outputs import check_writable, new_folder, write_text
 
 
 def test_writing_replaces_and_leaves_nothing_else(tmp_path):
@@ -55,6 +55,34 @@ def test_a_folder_without_permission(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(CellnetError, match="Permission denied"):
         check_writable(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_appears_when_it_is_whole(tmp_path, there):
+    out = tmp_path / "deep" / "out"
+    if there:
+        out.mkdir(parents=True)
+    with new_folder(out) as folder:
+        (folder / "a").write_text("")
+        assert not out.exists() or not any(out.iterdir())
+    assert os.listdir(tmp_path / "deep") == ["out"] and os.listdir(out) == ["a"]
+    (tmp_path / "usual").mkdir()
+    assert out.stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_folder_that_failed_leaves_nothing(tmp_path):
+    with pytest.raises(KeyError), new_folder(tmp_path / "out") as folder:
+        (folder / "a").write_text("")
+        raise KeyError
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_with_something_in_it_is_kept(tmp_path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(CellnetError, match="must be new or empty"), new_folder(tmp_path):
+        pass
+    with pytest.raises(CellnetError, match="must be new or empty"), new_folder(tmp_path / "a"):
+        pass
 
 
 STREAM = """
