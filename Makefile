@@ -15,7 +15,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-core test lint format bench bench-docs wheel lock clean \
+.PHONY: help demo setup setup-core setup-export export test lint format bench bench-docs wheel lock clean \
 	train-dysplasianet train-model1 release-models
 .DELETE_ON_ERROR:
 
@@ -55,16 +55,24 @@ $(VENV)/all.done: requirements.lock requirements-core.lock setup.cfg pyproject.t
 	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/core.done $@
 
+$(VENV)/export.done: requirements-export.lock $(VENV)/all.done
+	@echo "cellnet: installing what ONNX needs too (requirements-export.lock)"
+	@$(PIP) install -qq --no-compile -r requirements-export.lock
+	@touch $@
+
 setup-core: $(VENV)/core.done ## install what prediction needs into .venv
 
 setup: $(VENV)/all.done ## install everything (training, tests) into .venv
 
-lock: ## renew both lock files from setup.cfg
+setup-export: $(VENV)/export.done ## the same, and what ONNX needs
+
+lock: ## renew the lock files from setup.cfg
 	@rm -rf build/lock && mkdir -p build
 	@$(MAKE) --no-print-directory VENV=build/lock build/lock/bin/python
 	@build/lock/bin/python -m pip install -qq 'uv>=0.9,<1'
-	@for spec in ".lock --extra train --extra test --extra build" \
-			"-core.lock --extra build --constraints requirements.lock"; do \
+	@for spec in ".lock --extra train --extra serve --extra test --extra build" \
+			"-core.lock --extra build --constraints requirements.lock" \
+			"-export.lock --extra export --constraints requirements.lock"; do \
 		set -- $$spec; out=requirements$$1; shift; \
 		build/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 			--generate-hashes --no-annotate --no-header --constraints .lock-constraints.txt \
@@ -98,6 +106,24 @@ train-dysplasianet: $(VENV)/all.done ## train DysplasiaNet on DATA=folder; goes 
 train-model1: $(VENV)/all.done ## train Model 1 on DATA=folder; goes on where it stopped
 	$(call train,model1)
 
+# ---------------------------------------------------------------- other formats
+
+FORMATS := savedmodel tfjs litert onnx
+EXPORTS := $(foreach name,model1 dysplasianet,$(foreach format,$(FORMATS),\
+	export/dist/models/$(name)/$(format)/export.json))
+
+.SECONDEXPANSION:
+# The stem is NAME/FORMAT; of the bundle, what the export is made of.
+$(EXPORTS): export/dist/models/%/export.json: $(wildcard cellnet/export*.py) \
+		$$(addprefix models/$$(patsubst %/,%,$$(dir $$*))/,bundle.json model.tflite golden.npz) \
+		$$(wildcard models/$$(dir $$*)operating_point.json) | $(VENV)/all.done
+	@$(CELLNET) export models/$(patsubst %/,%,$(dir $*)) --to $(notdir $*) --out $(@D)
+
+$(filter %/onnx/export.json,$(EXPORTS)): | $(VENV)/export.done
+
+export: $(EXPORTS) ## both models in every format below export/dist/models/, with hashes
+	@$(PY) -m cellnet.integrity export/dist
+
 # ---------------------------------------------------------------- for developers
 
 test: $(VENV)/all.done ## set up, then the whole suite (ARGS="-k smear" for a part)
@@ -125,7 +151,7 @@ OTHERS ?= $(if $(DATA),$(patsubst %/,%,$(dir $(patsubst %/,%,$(DATA)))))
 release-models: $(VENV)/all.done ## finished runs become models/: calibrate, measure, cards (STEPS=)
 	$(PY) tests/release.py --runs "$(RUNS)" $(if $(OTHERS),--others "$(OTHERS)") \
 		$(if $(PREPARED),--prepared "$(PREPARED)") $(if $(COHORT),--cohort "$(COHORT)") \
-		$(if $(AGAIN),--again "$(AGAIN)") $(STEPS)
+		$(STEPS)
 
 wheel: $(VENV)/all.done ## build a wheel with the shipped models into dist/
 	@rm -rf build/bdist* build/lib dist

@@ -5,8 +5,7 @@ command that it runs, so that any of them can be typed again. Steps may be named
 are made in this order:
 
     copy     runs/NAME/bundle to models/NAME; a card that is there stays
-    sides    test cells whose photograph shares ground with one of training are left out of all
-             that follows; which side every photograph stood on goes to training/splits/pbc.csv
+    sides    which side every photograph stood on goes to training/splits/pbc.csv
     calibrate, model1, others, dysplasianet, response    fit and measure, recorded in the bundles
     cards    the program's part of the cards, and the README's table
 """
@@ -27,8 +26,8 @@ from response import WAYS, write_response
 from cellnet import card, cli
 from cellnet.adapters import adapt
 from cellnet.bundle import available, sha256_of
-from cellnet.manifest import Manifest, Row, read_manifest, write_manifest, write_text
-from cellnet.prepare import prepare
+from cellnet.manifest import Row, read_manifest, write_manifest
+from cellnet.outputs import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("model1", "dysplasianet")
@@ -68,9 +67,6 @@ def main() -> None:
     )
     parser.add_argument("--cohort", type=Path, help="default: RUNS/dysplasianet/cohort")
     parser.add_argument(
-        "--again", type=Path, help="the same cells as prepared now (default: prepare them)"
-    )
-    parser.add_argument(
         "--others", type=Path, help="folder of zheng_cellavision/ and bccd_cells/; none: left out"
     )
     given = parser.parse_args()
@@ -80,7 +76,7 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     steps = {
         "copy": copy,
-        "sides": clear_sides,
+        "sides": write_sides,
         "calibrate": calibrate,
         "model1": measure_model1,
         "others": measure_others,
@@ -115,65 +111,15 @@ def copy(given: argparse.Namespace) -> None:
             shutil.copyfile(file, given.models / name / file.name)
 
 
-def clear_sides(given: argparse.Namespace) -> None:
-    """Write the manifests that are measured on, and which side each photograph stood on."""
-    trained, cohort = read_manifest(given.prepared), read_manifest(given.cohort)
-    again = given.again or given.work / "again"
-    if not (again / "manifest.csv").is_file():
-        print(prepare(trained.root, trained.about["adapter"], again).summary(), flush=True)
-    shared = sharing(trained, again)
-    reason = "of a photograph that shares ground with one of training"
-    for name, manifest in (("pbc", trained), ("cohort", cohort)):
-        rows = [row for row in manifest.rows if (row.source_cell or row.sha256) not in shared]
-        dropped = manifest.about.get("dropped") or {}
-        if isinstance(dropped, int):
-            dropped = {"without a cytoplasm to be found": dropped}
-        dropped = {**dropped, reason: len(manifest.rows) - len(rows)}
-        about = {
-            key: manifest.about[key]
-            for key in ("adapter", "seed", "simulated", "repeats")
-            if key in manifest.about
-        }
-        write_manifest(given.work / name, rows, manifest.root.resolve(), about | {
-            "dropped": dropped})  # fmt: skip
-        print(f"{given.work / name}: {len(rows)} of {len(manifest.rows)} images", flush=True)
-    shutil.copyfile(cohort.file.parent / "truth.csv", given.work / "cohort" / "truth.csv")
+def write_sides(given: argparse.Namespace) -> None:
+    """Write which side each photograph stood on."""
     lines = sorted(
-        (row.label, "left-out" if row.sha256 in shared else row.split, row.sha256[:DIGITS])
-        for row in trained.rows
+        (row.label, row.split, row.sha256[:DIGITS]) for row in read_manifest(given.prepared).rows
     )
     SPLIT.parent.mkdir(exist_ok=True)
     text = "".join(f"{sha256},{label},{side}\n" for label, side, sha256 in lines)
     write_text(SPLIT, "sha256,label,side\n" + text)
     print(f"wrote {SPLIT}: {len(lines)} images", flush=True)
-
-
-def sharing(trained: Manifest, again: Path) -> set[str]:
-    """Find test images that share ground with an image of training or validation.
-
-    Args:
-        trained: The manifest that was trained on.
-        again: The same cells as prepared now: overlapping crops have one ``source_cell``, and near
-            copies are in ``dropped.csv``.
-
-    Returns:
-        Their SHA-256.
-    """
-    row_of = {row.path: row for row in trained.rows}
-    ties: dict[str, list[str]] = {}
-    for row in read_manifest(again).rows:
-        if row.source_cell:
-            ties.setdefault(row.source_cell, []).append(row.path)
-    with (again / "dropped.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if "copy" in row["reason"]:
-                ties[row["path"]] = [row["path"], row["detail"].rsplit(" ", 1)[-1]]
-    found = set()
-    for paths in ties.values():
-        rows = [row_of[path] for path in paths if path in row_of]
-        if any(row.split != "test" for row in rows):
-            found |= {row.sha256 for row in rows if row.split == "test"}
-    return found
 
 
 def read_split() -> dict[str, tuple[str, str]]:
@@ -185,7 +131,7 @@ def read_split() -> dict[str, tuple[str, str]]:
 def calibrate(given: argparse.Namespace) -> None:
     """Fit both operating points."""
     models = given.models
-    run("calibrate", models / "dysplasianet", given.work / "cohort", "--classifier",
+    run("calibrate", models / "dysplasianet", given.cohort, "--classifier",
         models / "model1")  # fmt: skip
 
 
@@ -200,13 +146,13 @@ def measure(given: argparse.Namespace, model: Path, manifest: Path, name: str, n
 def measure_model1(given: argparse.Namespace) -> None:
     """Model 1 at home, before it was quantised, and on hypogranulated neutrophils."""
     model = given.models / "model1"
-    measure(given, model, given.work / "pbc", "pbc-test", "PBC, cells that trained nothing")
+    measure(given, model, given.prepared, "pbc-test", "PBC, cells that trained nothing")
     before = given.runs / "model1" / "float32"
     if before.is_dir():
         note = "the same network before its weights were stored in 8 bits"
-        measure(given, before, given.work / "pbc", "float32", note, "--record-in", model)
+        measure(given, before, given.prepared, "float32", note, "--record-in", model)
     note = "PBC neutrophils that trained nothing, granules taken out of half of them by simulation"
-    measure(given, model, given.work / "cohort", "hypogranulated", note,
+    measure(given, model, given.cohort, "hypogranulated", note,
             "--split", "test-by-cell", "--among", "eight")  # fmt: skip
 
 
@@ -242,13 +188,13 @@ def measure_dysplasianet(given: argparse.Namespace) -> None:
     """DysplasiaNet by cell, by smear, and on the proof of concept, which nothing was fitted on."""
     model = given.models / "dysplasianet"
     note = "simulated cohort of PBC cells that trained nothing"
-    measure(given, model, given.work / "cohort", "cohort", note,
+    measure(given, model, given.cohort, "cohort", note,
             "--classifier", given.models / "model1")  # fmt: skip
 
 
 def measure_response(given: argparse.Namespace) -> None:
     """How the score follows the granules that are left, whichever operator takes them out."""
-    manifest = read_manifest(given.work / "pbc")
+    manifest = read_manifest(given.prepared)
     told = {"own": "as in training", "closing": "by a morphological closing, which trained nothing",
             "median": "by a wide median, which trained nothing"}  # fmt: skip
     for way in WAYS:
