@@ -185,9 +185,12 @@ class Bundle:
                 f"be decided with it: fit one with 'cellnet calibrate {self.folder} MANIFEST', or "
                 "give both --cutoff and --threshold"
             )
-        # What was fitted for one value says nothing of the value that takes its place.
-        fits = {"cutoff": "cell", "threshold": "smear"}
-        given.update({fits[key]: None for key in fits if key in given})
+        # What was fitted for one value says nothing of the value that takes its place, nor is a
+        # threshold fitted for another cut-off than the one that it was fitted with.
+        if given.get("cutoff", point.cutoff) != point.cutoff:
+            given |= {"cell": None, "smear": None}
+        if given.get("threshold", point.threshold) != point.threshold:
+            given["smear"] = None
         return replace(point, **given)
 
 

@@ -239,7 +239,7 @@ def _training(bundle: Bundle) -> str:
         rate += f" after {how.warmup_epochs:g} epochs of rise"
     stop = f"at most {how.epochs}"
     if how.stop_at is not None:
-        stop += f", or until {how.monitor} reaches {100 * how.stop_at:g} %"
+        stop += f", or until val_accuracy reaches {100 * how.stop_at:g} %"
     rows = [
         ["recipe", f"`{file.name}`: {recipe.source}"],
         ["images in an epoch", "; ".join(mixed)],
@@ -326,4 +326,16 @@ def _new_card(bundle: Bundle) -> str:
     return environment.get_template("card.md").render(
         name=bundle.name, kind=bundle.kind, what=_WHAT[bundle.kind], licence=told["licence"],
         sources=sorted(sources), is_pbc=any("10.17632/snkd93bnjr" in source for source in sources),
+        hypogranulated=_hypogranulated(bundle),
     )  # fmt: skip
+
+
+def _hypogranulated(bundle: Bundle) -> str:
+    """Share of the neutrophils whose granules were taken out for training; empty where none."""
+    file = bundle.folder / str(bundle.description.get("recipe") or "")
+    if not file.is_file():
+        return ""
+    from cellnet.recipe import read_recipe
+
+    part = read_recipe(file).data.hypogranulated
+    return f"{100 * part:g} %" if part else ""

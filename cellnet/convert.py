@@ -8,6 +8,7 @@ so that what the quantisation costs can be measured. Small networks keep their f
 from __future__ import annotations
 
 import contextlib
+import csv
 import datetime
 import hashlib
 import io
@@ -145,6 +146,7 @@ def _write(
         "licence": recipe.licence,
         "recipe": "recipe.yaml",
         "data": sets.about,
+        "training": _course(recipe, target.parent),
     }
     (part / bundle.FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     golden = _golden(bundle.load(part))
@@ -161,6 +163,19 @@ def _write(
     os.replace(part, target)
     shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def _course(recipe: Recipe, run: Path) -> dict[str, int | float]:
+    """How long the run was, and which of its epochs was kept."""
+    with (run / "log.csv").open(encoding="utf-8", newline="") as file:
+        epochs = list(csv.DictReader(file))
+    # Of equals the later is kept, as the checkpoint does.
+    best = max(reversed(epochs), key=lambda row: float(row[recipe.training.monitor]))
+    return {
+        "epochs_run": len(epochs),
+        "epoch_kept": int(best["epoch"]),
+        recipe.training.monitor: round(float(best[recipe.training.monitor]), 4),
+    }
 
 
 def _golden(trained: bundle.Bundle) -> bytes:

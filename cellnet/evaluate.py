@@ -55,6 +55,10 @@ COHORT_TESTS = ("test-by-cell", "test-by-smear", "proof-of-concept")
 SMEAR_SPLITS = ("test-by-smear", "proof-of-concept")
 
 
+NO_TEST = ("train", "validation")
+"""Splits that measure nothing: a model has seen them."""
+
+
 def evaluate(
     model: str | Path | Bundle,
     manifest: str | Path | Manifest,
@@ -131,6 +135,12 @@ def evaluate(
             )
         result = _granularity(bundle, manifest, split, group, classifier, repeats, seed, progress)
     result = {**head, **result}
+    if split in NO_TEST:
+        result["warnings"] = [
+            f"cells of the split '{split}' train a model or choose its epoch: this says nothing of "
+            "how it does on others",
+            *result["warnings"],
+        ]
     for entry in result["unreadable"]:
         log.warning("not used: %s: %s", entry["file"], entry["reason"])
     if out is not None:

@@ -56,7 +56,7 @@ def segment(image: np.ndarray) -> Cell:
     The nucleus is what is dark in red and green (red cells are bright in red). The outline is
     the closed path around it, in polar coordinates, that best parts colours like those beside
     the nucleus from colours far away, and follows edges; it is found exactly by dynamic
-    programming, twice, the second time with colour models learnt from the first outline.
+    programming, three times, the later ones with colour models learnt from the outline before.
 
     Args:
         image: (h, w, 3) uint8, RGB.

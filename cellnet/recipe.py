@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from cellnet.augment import View as AugmentView
 from cellnet.errors import CellnetError
+from cellnet.networks import BUILDERS
 
 __all__ = ["Recipe", "read_recipe", "write_recipe"]
 
@@ -29,7 +30,7 @@ class _Strict(BaseModel):
 class Network(_Strict):
     """The network, by its name in ``cellnet.networks``, and the builder's arguments."""
 
-    name: str
+    name: Literal[tuple(BUILDERS)]
     arguments: dict[str, int | float | bool | str] = {}
 
 

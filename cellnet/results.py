@@ -8,10 +8,11 @@ program did not write. What the lines say is the business of ``smear``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -19,7 +20,7 @@ from typing import IO, Any
 from cellnet.errors import CellnetError
 from cellnet.smear import SCHEMA
 
-__all__ = ["ERROR_SCHEMA", "ResultsFile"]
+__all__ = ["ERROR_SCHEMA", "ResultsFile", "of_files"]
 
 ERROR_SCHEMA = "cellnet/smear-error/1"
 
@@ -34,12 +35,12 @@ class ResultsFile:
         made_with: Keys and values that every report in it must have: models, cut-off, ...
 
     Attributes:
-        done: Names of the smears whose report is in it.
+        done: By name of each smear whose report is in it: `of_files` of its images.
     """
 
     def __init__(self, file: Path, made_with: Mapping[str, Any]):
         self.file = file
-        self.done: set[str] = set()
+        self.done: dict[str, bytes] = {}
         self._made_with = json.loads(json.dumps(made_with))
         self._stream: IO[bytes] | None = None
         self._lock: IO[bytes] | None = None
@@ -192,8 +193,15 @@ class ResultsFile:
                     f"{self.file} was made with {key} {_short(document.get(key))}, but now it is "
                     f"{_short(value)}; repeat the old choice, or choose another --out"
                 )
-        self.done.add(document["smear"])
+        self.done[document["smear"]] = of_files(
+            entry["file"] for part in ("cells", "unreadable") for entry in document.get(part, ())
+        )
         return True
+
+
+def of_files(names: Iterable[str]) -> bytes:
+    """Sixteen bytes that stand for a set of files' names, so that a cohort's fit in memory."""
+    return hashlib.sha256("\0".join(sorted(names)).encode(errors="surrogateescape")).digest()[:16]
 
 
 def _copy(old: IO[bytes], new: IO[bytes], count: int) -> None:

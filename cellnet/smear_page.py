@@ -220,21 +220,23 @@ def _origin(report: SmearReport) -> list[dict[str, str]]:
     """Where cut-off and threshold come from."""
     point = report.point
     lines = []
-    for name, value, rule, fit in (
+    for name, value, rule, fit, by_hand in (
         (
             "Cell cut-off",
             f"{report.cutoff:.6g}",
             "a neutrophil is dysplastic where its granularity score is at or below it",
             point.cell if point else None,
+            "given by hand for this report",
         ),
         (
             "Smear threshold",
             percent(report.threshold),
             "a smear is suspected where the dysplastic share of its neutrophils is above it",
             point.smear if point else None,
+            "given by hand for this report, or fitted with another cell cut-off",
         ),
     ):
-        told = "given by hand for this report" if point else ""
+        told = by_hand if point else ""
         if fit:
             told = f"fitted on {fit.fitted_on.get('split', 'a set')}"
             counts = [

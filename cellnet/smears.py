@@ -20,7 +20,8 @@ from cellnet.appearance import look_warnings
 from cellnet.bundle import Bundle, load
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.images import EXTENSIONS, Listing, find_images
-from cellnet.results import ResultsFile
+from cellnet.operating_point import OperatingPoint
+from cellnet.results import ResultsFile, of_files
 from cellnet.scoring import CellReader, Reading, in_order, progress_bar
 from cellnet.smear import DECISIONS, CellRow, SmearReport, judge
 
@@ -48,6 +49,7 @@ class SmearReader:
         cells: Both networks on one file.
         point: Cut-off, threshold and minimum of neutrophils.
         models: Name, version and weights' hash of both, as they stand in a report.
+        cautions: Warnings that stand in every report.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class SmearReader:
         naming, scoring = as_bundle(model1), as_bundle(dysplasianet)
         self.cells = CellReader(naming, scoring)
         self.point = scoring.operating_point(cutoff, threshold, min_neutrophils)
+        self.cautions = _cautions(self.point, naming, threshold)
         self.models = {"model1": naming.identity(), "dysplasianet": scoring.identity()}
 
     def report(
@@ -102,7 +105,7 @@ class SmearReader:
             self.point,
             models=self.models,
             unreadable=unreadable,
-            warnings=[*warnings, *told_passed_over(listing)],
+            warnings=[*self.cautions, *warnings, *told_passed_over(listing)],
         )
 
 
@@ -175,7 +178,8 @@ def predict_smears(
     Raises:
         CellnetError: There is no such folder or no sub-folder in it, a model or the operating point
             is missing, `out` cannot be written, is being written by another run, holds something
-            else, or was begun with other models or another operating point.
+            else, was begun with other models or another operating point, or holds the report of a
+            smear of that name with other images.
     """
     cohort, out = Path(cohort), Path(out)
     summary = CohortSummary()
@@ -194,6 +198,7 @@ def predict_smears(
         "min_neutrophils": reader.point.minimum_neutrophils,
     }
     with ResultsFile(out, made_with) as results:
+        _check_same_images(cohort, names, results)
         left = [name for name in names if name not in results.done]
         summary.present = len(names) - len(left)
         with closing(_read_smears(reader, cohort, left, threads)) as answers:
@@ -208,6 +213,42 @@ def predict_smears(
                     summary.failed[name] = str(answer)
                     log.warning("smear %s: %s", name, answer)
     return summary
+
+
+def _cautions(point: OperatingPoint, naming: Bundle, threshold: float | None) -> list[str]:
+    """Say where the smear threshold is used under other conditions than it was fitted under."""
+    if threshold is not None:
+        return []
+    if point.smear is None:
+        return [
+            f"the cell cut-off {point.cutoff:g} was given by hand, and the smear threshold was "
+            "fitted with another; give a threshold too"
+        ]
+    fitted = point.smear.fitted_on.get("classifier") or {}
+    if fitted.get("sha256", naming.sha256) != naming.sha256:
+        return [
+            f"the smear threshold was fitted on cells named by {fitted.get('name')} "
+            f"{fitted.get('version')} ({fitted['sha256'][:12]}), not by {naming.name} "
+            f"{naming.version} ({naming.sha256[:12]}); fit it again with 'cellnet calibrate'"
+        ]
+    return []
+
+
+def _check_same_images(cohort: Path, names: Sequence[str], results: ResultsFile) -> None:
+    """Check that the reports that are there are of the images that the folders hold.
+
+    Smears of two cohorts are often called the same, and images come late.
+    """
+    for name in names:
+        if name in results.done:
+            listing = find_images(cohort / name)
+            files = [listing.relative(file) for file in listing.files]
+            files += [name_below(listing.folder, Path(error.path)) for error in listing.unreadable]
+            if of_files(files) != results.done[name]:
+                raise CellnetError(
+                    f"the report of {name} in {results.file} was made of other images than "
+                    f"{cohort / name} holds; choose another --out"
+                )
 
 
 @dataclass

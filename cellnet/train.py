@@ -68,7 +68,11 @@ def train(
         )
     _claim(folder, settings, resume)
     with _lock(folder):
-        sets = assemble(settings, Path(data), folder)
+        try:
+            sets = assemble(settings, Path(data), folder)
+        except CellnetError:
+            _release(folder)
+            raise
         log.info(
             "%s: %d training images, %d for validation, classes %s",
             settings.name,
@@ -96,13 +100,20 @@ def _claim(folder: Path, recipe: Recipe, resume: bool) -> None:
                 "train it in another --run"
             )
         return
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
         raise CellnetError(f"{folder} is not empty and holds no run; choose another --run")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_recipe(recipe, stored)
     except OSError as error:
         raise CellnetError(f"cannot write the run folder {folder}: {error.strerror}") from error
+
+
+def _release(folder: Path) -> None:
+    """Take the claim back where nothing was made yet, so that the right data can follow wrong."""
+    if {entry.name for entry in folder.iterdir()} <= {".lock", "recipe.yaml", "data.json"}:
+        for name in ("recipe.yaml", "data.json"):
+            (folder / name).unlink(missing_ok=True)
 
 
 class _lock:  # noqa: N801 - reads as the statement it is

@@ -47,8 +47,14 @@ def test_a_large_network_is_quantised_and_its_float_weights_stay_beside(tmp_path
     finally:
         keras.config.set_dtype_policy(policy)
     recipe = read_recipe(Path(__file__).parents[1] / "training" / "model1.yaml")
+    (tmp_path / "log.csv").write_text(
+        "epoch,val_accuracy,val_balanced_accuracy\n1,0.9,0.5\n2,0.7,0.8\n3,0.6,0.8\n4,0.8,0.7\n"
+    )
     folder = write_bundle(twin, recipe, TrainingSet(CLASSES, (), (), (), {}), tmp_path)
     quantised, whole = bundle.load(folder), bundle.load(tmp_path / "float32")
+    assert quantised.description["training"] == {
+        "epochs_run": 4, "epoch_kept": 3, "val_balanced_accuracy": 0.8,
+    }  # fmt: skip
     assert quantised.description["weights"]["quantisation"] == "dynamic-range-int8"
     assert whole.description["weights"]["quantisation"] == "float32"
     assert quantised.description["network"]["parameters"] == 27_010_376

@@ -33,6 +33,7 @@ def test_the_thesis_is_in_the_recipes():
         (("  batch: 32", "  batch: 0"), "training.batch"),
         (("  batch: 32", "  batsch: 32"), "training.batsch: Extra inputs"),
         (("target: granularity", "target: colour"), "target"),
+        (("  name: dysplasianet", "  name: model2"), "network.name"),
         (("    zoom: [0.85, 1.5]", "    zoom: [1.5, 0.85]"), "zoom must be"),
         (("    zoom: [0.85, 1.5]", "    zoom: [0, 1]"), "zoom must be"),
         (("name: dysplasianet\nsource", "name: ../up\nsource"), "name"),

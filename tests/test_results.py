@@ -31,7 +31,7 @@ def file(tmp_path) -> Path:
 
 def reopen(file: Path) -> set[str]:
     with ResultsFile(file, MADE_WITH) as results:
-        return results.done
+        return set(results.done)
 
 
 def test_lines_are_there_when_they_are_written(file):

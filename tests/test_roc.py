@@ -131,6 +131,14 @@ def test_auc_of_complete_separation_has_an_interval():
     assert found.ci95[0] < more.ci95[0] < 1.0
 
 
+def test_the_interval_near_one_holds_the_true_area():
+    rng = np.random.default_rng(3)
+    positive = np.arange(200) < 100
+    # Two normals 4.37 apart: the area between them is 0.999.
+    found = [auc(positive, rng.normal(0, 1, 200) + 4.370 * positive).ci95 for _ in range(300)]
+    assert np.mean([low <= 0.999 <= high for low, high in found]) >= 0.95
+
+
 def test_auc_by_group_is_wider():
     rng = np.random.default_rng(2)
     groups = np.repeat(np.arange(40), 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,41 @@ def test_a_second_run_has_nothing_to_do(cohort, tmp_path):
     summary = predict_smears(cohort, out)
     assert summary.present == 4 and not summary.decisions
     assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("change", ["removed", "added", "renamed"])
+def test_reports_of_other_images_are_not_handed_out(cohort, tmp_path, change):
+    """Two cohorts may call their smears alike."""
+    out = tmp_path / "out.jsonl"
+    predict_smears(cohort, out)
+    before = out.read_bytes()
+    one, *_ = sorted((cohort / "s1").iterdir())
+    if change == "removed":
+        one.unlink()
+    else:
+        other = one.with_name("other" + one.suffix)
+        (shutil.copyfile if change == "added" else os.rename)(one, other)
+    with pytest.raises(CellnetError, match="report of s1.*made of other images.*another --out"):
+        predict_smears(cohort, out)
+    assert out.read_bytes() == before
+
+
+def test_a_threshold_under_other_conditions_is_told(cohort, home, tmp_path):
+    def warnings(**given):
+        out = tmp_path / f"{len(given)}-{len(list(tmp_path.iterdir()))}.jsonl"
+        predict_smears(cohort, out, **given)
+        return [warning for warning in lines(out)[0]["warnings"] if "threshold" in warning]
+
+    assert warnings() == warnings(threshold=0.3) == warnings(cutoff=0.3, threshold=0.3) == []
+    assert "cut-off 0.3 was given by hand" in warnings(cutoff=0.3)[0]
+    # As if it had been fitted with another Model 1.
+    other = make_bundles(tmp_path / "other") / "dysplasianet"
+    file = other / "operating_point.json"
+    point = json.loads(file.read_text())
+    fitted = {"name": "model1", "version": "0.9.0", "sha256": "0" * 64}
+    point["smear"]["fitted_on"]["classifier"] = fitted
+    file.write_text(json.dumps(point))
+    assert "named by model1 0.9.0 (000000000000), not by" in warnings(dysplasianet=other)[0]
 
 
 def test_other_choices_need_another_file(cohort, tmp_path):

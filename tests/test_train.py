@@ -231,6 +231,17 @@ def test_a_missing_class_is_named(cells, tmp_path):
         assemble(recipe, tmp_path / "less", tmp_path)
 
 
+def test_a_wrong_folder_does_not_bind_the_run(recipe, cells, tmp_path):
+    from cellnet.train import train
+
+    run = tmp_path / "run"
+    (tmp_path / "wrong").mkdir()
+    for wrong in (tmp_path / "wrong", tmp_path / "gone"):
+        with pytest.raises(CellnetError):
+            train(recipe, wrong, run)
+        assert os.listdir(run) == [".lock"]
+
+
 def test_other_data_do_not_go_into_a_run(cells, tmp_path):
     """A run's sides follow from its data: others would train on what was kept to measure."""
     assemble(make(), cells, tmp_path)

@@ -1,8 +1,9 @@
 """Model 1: eight classes of blood cells from one cell's image (thesis of A. Acevedo, table 6.1).
 
 ``model1`` is the network of the thesis. With ``batch_norm=True`` it builds the same network with a
-batch normalisation behind each convolution, which trains in far fewer epochs; ``fold`` turns such a
-trained twin into the thesis's network, with the same outputs and not one parameter more.
+batch normalisation behind each convolution and its pooling, which trains in far fewer epochs;
+``fold`` turns such a trained twin into the thesis's network, with the same outputs and not one
+parameter more.
 """
 
 from __future__ import annotations
