@@ -19,16 +19,19 @@ from cellnet import __version__
 from cellnet.cells import CLASSES
 from cellnet.errors import CellnetError
 from cellnet.foreign_text import printable
+from cellnet.limits import MIB, Limits
 
 __all__ = ["build_parser", "main"]
 
-# What the extra `train` brings, by the name that is imported.
-_TRAIN_EXTRA = frozenset(
-    "keras matplotlib pandas pydantic scipy seaborn sklearn tensorboard tensorflow yaml".split()
-)
+# What the extras bring, by the name that is imported: the first that has it is named.
+_EXTRAS = {
+    "train": "keras matplotlib pandas pydantic scipy seaborn sklearn tensorboard tensorflow yaml",
+    "serve": "fastapi python_multipart starlette uvicorn",
+}
 
-
+_LIMITS = Limits()
 ADAPTERS = ("pbc", "folder")
+FORMATS = ("savedmodel", "tfjs", "litert", "onnx")
 GROUPS = ("auto", "patient", "smear", "source_cell", "none")
 
 
@@ -53,11 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]
-        if missing not in _TRAIN_EXTRA:
+        extra = next((name for name, held in _EXTRAS.items() if missing in held.split()), None)
+        if extra is None:
             raise
         return _fail(
-            f"this needs {missing}, which is not installed; install the extra for training: "
-            "pip install 'cellnet[train]'"
+            f"this needs {missing}, which is not installed; install the extra '{extra}': "
+            f"pip install 'cellnet[{extra}]'"
         )
     except KeyboardInterrupt:
         _say("cellnet: interrupted")
@@ -93,6 +97,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_calibrate(commands)
     _add_verify(commands)
+    _add_export(commands)
+    _add_serve(commands)
     return parser
 
 
@@ -277,6 +283,75 @@ def _add_verify(commands) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="a model's name, or a bundle's folder")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+
+def _add_export(commands) -> None:
+    parser = _command(
+        commands, "export", "export", "Write a model in a format that other programs load"
+    )
+    parser.add_argument("model", metavar="MODEL", help="a model's name, or a bundle's folder")
+    parser.add_argument("--to", required=True, choices=FORMATS, help="the format")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder to make; an earlier export in it is replaced",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+
+def _add_serve(commands) -> None:
+    parser = _command(
+        commands, "serve", "serve", "Serve the browser app and an HTTP interface that judges smears"
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="NAME",
+        help="name or address to listen at; any but this machine's own needs a token "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--port",
+        type=_count,
+        default=8000,
+        metavar="N",
+        help="0 for any that is free (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--token",
+        metavar="TOKEN",
+        help="what each request has to show, 16 characters or more (default: $CELLNET_TOKEN, "
+        "which other users of the machine cannot see)",
+    )
+    parser.add_argument(
+        "--app",
+        type=Path,
+        metavar="DIR",
+        help="folder of the built app (default: the checkout's export/dist)",
+    )
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep each report there (default: keep nothing)"
+    )
+    limits = parser.add_argument_group("limits")
+    for name, default, metavar, text in (
+        ("upload", _LIMITS.upload_bytes // MIB, "MIB", "size of an upload, held in memory"),
+        ("files", _LIMITS.files, "N", "files in an upload, those in zip archives among them"),
+        ("unpacked", _LIMITS.unpacked_bytes // MIB, "MIB", "what its zip archives unpack to"),
+        ("ratio", _LIMITS.ratio, "N", "times that a zip archive may be larger unpacked"),
+        ("seconds", _LIMITS.seconds, "N", "time from a request's first byte to its answer"),
+        ("smears", _LIMITS.smears, "N", "uploads in memory at a time; others are sent away"),
+    ):
+        limits.add_argument(
+            f"--max-{name}",
+            type=_positive,
+            default=default,
+            metavar=metavar,
+            help=f"{text} (default: %(default)s)",
+        )
+    _add_decision(parser)
+    _add_models(parser)
 
 
 def _add_outputs(parser: argparse.ArgumentParser, html: bool = True) -> None:

@@ -24,9 +24,11 @@ __all__ = [
     "data_prepare",
     "data_simulate",
     "evaluate",
+    "export",
     "predict",
     "predict_smear",
     "predict_smears",
+    "serve",
     "train",
     "verify",
 ]
@@ -164,12 +166,14 @@ def train(arguments: Namespace) -> int:
 def evaluate(arguments: Namespace) -> int:
     """``cellnet evaluate``."""
     from cellnet import card, record
-    from cellnet.evaluate import evaluate
+    from cellnet.evaluate import NO_TEST, evaluate
     from cellnet.outputs import check_writable
     from cellnet.smears import as_bundle
 
     if not arguments.record and (arguments.note or arguments.record_in):
         arguments.usage_error("--note and --record-in go with --record NAME; give a name")
+    if arguments.record and arguments.split in NO_TEST:
+        arguments.usage_error(f"--record keeps what tests measured; {arguments.split} is none")
     if arguments.among is not None and as_bundle(arguments.model).kind != "probabilities":
         arguments.usage_error(f"--among chooses classes, {arguments.model} answers none")
     check_writable(arguments.out, arguments.html)
@@ -233,6 +237,52 @@ def verify(arguments: Namespace) -> int:
     else:
         _print_text(found.text())
     return 0 if found.passed else 1
+
+
+def serve(arguments: Namespace) -> int:
+    """``cellnet serve``."""
+    from cellnet.guard import token_fault
+    from cellnet.limits import MIB, Limits
+    from cellnet.server import serve
+
+    token = arguments.token
+    if token is None:
+        token = os.environ.get("CELLNET_TOKEN") or None
+    fault = token_fault(arguments.host, token)
+    if fault:
+        arguments.usage_error(fault)
+    if arguments.port > 65535:
+        arguments.usage_error(f"--port is a number up to 65535, got {arguments.port}")
+    limits = Limits(
+        upload_bytes=arguments.max_upload * MIB,
+        files=arguments.max_files,
+        unpacked_bytes=arguments.max_unpacked * MIB,
+        ratio=arguments.max_ratio,
+        seconds=arguments.max_seconds,
+        smears=arguments.max_smears,
+    )
+    serve(
+        host=arguments.host,
+        port=arguments.port,
+        token=token,
+        app=arguments.app,
+        keep=arguments.keep,
+        limits=limits,
+        **_decision(arguments),
+    )
+    return 0
+
+
+def export(arguments: Namespace) -> int:
+    """``cellnet export``."""
+    from cellnet.export import export, summary
+
+    manifest = export(arguments.model, arguments.to, arguments.out)
+    if arguments.json:
+        _print_json(manifest)
+    else:
+        _print_text(summary(manifest, arguments.out))
+    return 0
 
 
 def _decision(arguments: Namespace) -> dict[str, Any]:

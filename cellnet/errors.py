@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["CellnetError", "UnreadableImage"]
+__all__ = ["CellnetError", "RefusedUpload", "UnreadableImage"]
 
 
 class CellnetError(Exception):
@@ -32,3 +32,15 @@ class UnreadableImage(CellnetError):
     def __reduce__(self):
         # The default would call the class with the message alone, and fail in a process pool.
         return type(self), (self.path, self.reason)
+
+
+class RefusedUpload(CellnetError):
+    """Something that was sent to the server and is not answered; the message is for who sent it.
+
+    Attributes:
+        status: The HTTP status that says so, such as 413.
+    """
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status

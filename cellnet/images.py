@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,7 @@ __all__ = [
     "Listing",
     "decode_image",
     "find_images",
+    "list_names",
     "read_bytes",
     "read_image",
     "resize",
@@ -289,10 +291,40 @@ def find_images(folder: str | Path) -> Listing:
                 listing.passed_over.append((path, "hidden"))
             elif entry.is_dir():
                 (linked if entry.is_symlink() else waiting).append(path)
-            elif path.suffix.lower() in EXTENSIONS:
-                listing.files.append(path)
             else:
-                listing.passed_over.append((path, "not named like an image"))
+                _enter(listing, path)
+    return _sorted(listing)
+
+
+def list_names(folder: str | Path, names: Iterable[str]) -> Listing:
+    """List files that are in no folder, as `find_images` would if they were in this one.
+
+    Args:
+        folder: The folder to speak of; it need not exist.
+        names: Paths below it with ``/`` between folders, each one once, without ``.`` and ``..``;
+            those that end in ``/`` are folders.
+    """
+    listing = Listing(Path(folder))
+    hidden: set[str] = set()
+    for name in names:
+        parts = name.split("/")
+        depth = next((at for at, part in enumerate(parts) if part.startswith(".")), None)
+        if depth is not None:  # a folder that is not entered is one entry, whatever it holds
+            hidden.add("/".join(parts[: depth + 1]))
+        elif parts[-1]:
+            _enter(listing, listing.folder / name)
+    listing.passed_over += [(listing.folder / name, "hidden") for name in hidden]
+    return _sorted(listing)
+
+
+def _enter(listing: Listing, path: Path) -> None:
+    if path.suffix.lower() in EXTENSIONS:
+        listing.files.append(path)
+    else:
+        listing.passed_over.append((path, "not named like an image"))
+
+
+def _sorted(listing: Listing) -> Listing:
     listing.files.sort(key=listing.relative)
     listing.passed_over.sort(key=lambda it: listing.relative(it[0]))
     return listing

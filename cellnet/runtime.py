@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -174,7 +174,7 @@ def _without_info_lines() -> Iterator[None]:
         yield
         return
     try:
-        with tempfile.TemporaryFile() as said:
+        with _scratch() as said:
             os.dup2(said.fileno(), 2)
             try:
                 yield
@@ -186,6 +186,13 @@ def _without_info_lines() -> Iterator[None]:
                         os.write(2, line)
     finally:
         os.close(kept)
+
+
+def _scratch() -> IO[bytes]:
+    # In memory where the system can: a server may have no folder that it can write to.
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("cellnet"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _tensor(detail: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from cellnet.appearance import Look, look_at
 from cellnet.bundle import Bundle
 from cellnet.cells import NEUTROPHIL
 from cellnet.errors import UnreadableImage
-from cellnet.images import decode_image, read_bytes, read_image
+from cellnet.images import decode_image, read_bytes
 from cellnet.runtime import default_threads
 from cellnet.smear import name_cell
 
@@ -68,7 +68,15 @@ class CellReader:
     def __call__(self, path: Path) -> Reading | UnreadableImage:
         """Read one image; an unreadable one is returned as the error that says why."""
         try:
-            image = read_image(path)
+            data = read_bytes(path)
+        except UnreadableImage as error:
+            return error
+        return self.read(data, path)
+
+    def read(self, data: bytes, path: Path) -> Reading | UnreadableImage:
+        """Read one image from the bytes of its file, which is called `path` in an error."""
+        try:
+            image = decode_image(data, path)
         except UnreadableImage as error:
             return error
         probabilities = self._name.predict(self.model1.prepare(image)[None])[0]
@@ -76,6 +84,15 @@ class CellReader:
         if name_cell(probabilities)[0] == NEUTROPHIL:
             score = float(self._score.predict(self.dysplasianet.prepare(image)[None])[0, 0])
         return Reading(probabilities, score, look_at(image))
+
+    def warm_up(self) -> None:
+        """Run both networks once, so that the first image is not slower than the others.
+
+        Raises:
+            CellnetError: One of them cannot be run.
+        """
+        for runtime in (self._name, self._score):
+            runtime.predict(np.zeros((1, *runtime.shape), np.float32))
 
 
 def score_files(

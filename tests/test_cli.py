@@ -229,7 +229,7 @@ def test_no_option_is_lost():
         "predict-smear x --threads 0", "predict-smear x --cutoff a", "data prepare x --out y",
         "data draw --out x --seed -1", "verify", "train", "predict-smear x --nonsense",
         "data prepare x --out y --adapter nonsense", "evaluate m d --group nonsense",
-        "evaluate dysplasianet d --among five",
+        "evaluate dysplasianet d --among five", "evaluate m d --split train --record x",
         "evaluate m d --among monocyte", "evaluate m d --among monocyte,nonsense",
         "evaluate m d --note x", "evaluate m d --record-in m",
         "predict x.png --model model1 --cutoff 0.5",

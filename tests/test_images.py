@@ -1,7 +1,9 @@
 """Reading: every kind of file becomes RGB, or an error with its reason; nothing hangs."""
 
+import base64
 import importlib.util
 import io
+import json
 import os
 import struct
 import subprocess
@@ -61,6 +63,11 @@ WHITE = (RGB * (ALPHA[..., None] / 255) + 255 - ALPHA[..., None]).round().astype
 GREY_WHITE = (GREY3 * (ALPHA[..., None] / 255) + 255 - ALPHA[..., None]).round().astype(np.uint8)
 LA = Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(ALPHA)])
 
+CASES = {
+    name: json.loads((Path(__file__).parent / "cases" / f"{name}.json").read_text("utf-8"))
+    for name in ("decode", "resize", "tiff")
+}
+
 KINDS = {
     "jpeg": (saved(RGB, "JPEG", quality=98, subsampling=0), RGB, 12),
     "progressive jpeg": (saved(RGB, "JPEG", quality=98, subsampling=0, progressive=True), RGB, 12),
@@ -104,6 +111,26 @@ KINDS = {
     "lossy webp": (saved(RGB, "WEBP", quality=98), RGB, 24),
     "rgba webp": (saved(RGBA, "WEBP", lossless=True, exact=True), WHITE, 1),
 }
+
+
+@pytest.mark.parametrize(
+    "case", [*CASES["decode"]["files"], *CASES["tiff"]["files"]], ids=lambda case: case["why"]
+)
+def test_decoding_cases(case):
+    image = decode_image(base64.b64decode(case["data"]))
+    expected = np.frombuffer(base64.b64decode(case["rgb"]), np.uint8)
+    # The version of a codec may round otherwise, as another program's may.
+    assert off(image, expected.reshape(case["height"], case["width"], 3)) <= case.get(
+        "tolerance", 0
+    )
+
+
+@pytest.mark.parametrize("case", CASES["resize"]["images"], ids=lambda case: case["why"])
+def test_resize_cases(case):
+    pixels = np.frombuffer(base64.b64decode(case["rgb"]), np.uint8)
+    found = resize(pixels.reshape(case["height"], case["width"], 3), case["size"])
+    expected = np.frombuffer(base64.b64decode(case["values"]), "<f4").reshape(found.shape)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
