@@ -36,7 +36,7 @@ def import_tensorflow() -> ModuleType:
             return tensorflow
         except ModuleNotFoundError as error:
             raise CellnetError(
-                "training needs TensorFlow, which is not installed; "
+                "this needs TensorFlow, which is not installed; "
                 'install the training extra: pip install "cellnet[train]"'
             ) from error
         except BaseException:

@@ -24,7 +24,7 @@ from cellnet.errors import CellnetError
 from cellnet.record import FILE as METRICS
 from cellnet.record import SCHEMA as METRICS_SCHEMA
 
-__all__ = ["Check", "Verification", "read_schema", "verify"]
+__all__ = ["Check", "Verification", "read_golden", "read_schema", "verify"]
 
 SCHEMA = "cellnet/verification/1"
 
@@ -197,7 +197,15 @@ def _check_contract(bundle: Bundle) -> str:
     return f"float32 (n, {side}, {side}, 3) to float32 (n, {bundle.outputs}), {bundle.kind}"
 
 
-def _check_golden(bundle: Bundle) -> str:
+def read_golden(bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
+    """Read a bundle's golden images and what its weights answered for them.
+
+    Returns:
+        ``(k, h, w, 3) uint8, RGB`` and ``(k, outputs) float32``.
+
+    Raises:
+        CellnetError: The file cannot be read, or holds something else.
+    """
     file = bundle.folder / bundle.description["golden"]["file"]
     try:
         with np.load(file, allow_pickle=False) as stored:
@@ -210,6 +218,11 @@ def _check_golden(bundle: Bundle) -> str:
         raise CellnetError(
             f"{file.name}: outputs must be {(len(images), bundle.outputs)}, got {wanted.shape}"
         )
+    return images, wanted
+
+
+def _check_golden(bundle: Bundle) -> str:
+    images, wanted = read_golden(bundle)
     inputs = np.stack([bundle.prepare(image) for image in images])
     difference = float(np.abs(bundle.runtime().predict(inputs) - wanted).max())
     tolerance = TOLERANCE.get(bundle.description["weights"]["quantisation"], TOLERANCE_QUANTISED)

@@ -229,12 +229,15 @@ def pins(name: str) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-@pytest.mark.parametrize("lock", ["requirements-core.lock", "requirements.lock"])
+LOCKS = ("requirements-core.lock", "requirements.lock", "requirements-export.lock")
+
+
+@pytest.mark.parametrize("lock", LOCKS)
 def test_the_lock_files_follow_setup_cfg(lock):
     parser = setup_cfg()
     wanted = parser["options"]["install_requires"].split("\n")
-    if lock == "requirements.lock":
-        for extra in parser["options.extras_require"].values():
+    for name, extra in parser["options.extras_require"].items():
+        if lock == ("requirements-export.lock" if name == "export" else "requirements.lock"):
             wanted += extra.split("\n")
     pinned = pins(lock)
     for line in filter(None, (line.split("#")[0].strip() for line in wanted)):
@@ -250,7 +253,10 @@ def test_the_lock_files_agree_and_name_no_registry():
     core, everything = pins("requirements-core.lock"), pins("requirements.lock")
     assert len(core) > 10
     assert {name: everything.get(name) for name in core} == core
-    for name in ("requirements-core.lock", "requirements.lock"):
+    beside = pins("requirements-export.lock")
+    assert set(beside) - set(everything) == {"onnx", "onnxruntime"}
+    assert all(everything[name] == beside[name] for name in set(beside) & set(everything))
+    for name in LOCKS:
         text = (ROOT / name).read_text(encoding="utf-8")
         assert "://" not in text
         assert text.count("--hash=sha256:") >= len(pins(name))
@@ -265,7 +271,7 @@ def test_pyproject_only_names_the_build_backend():
 def test_make_alone_lists_the_targets():
     listing = run("make", "--no-print-directory", cwd=ROOT)
     assert listing.returncode == 0
-    for target in ("demo", "test", "train-dysplasianet", "train-model1", "bench", "lock"):
+    for target in ("demo", "test", "train-dysplasianet", "train-model1", "bench", "lock", "export"):
         assert re.search(rf"^  {target} ", listing.stdout, re.MULTILINE)
 
 
