@@ -74,9 +74,10 @@ def look_at(image: np.ndarray) -> Look:
     red, green, blue = sample.T
     level = red + green  # nuclei are dark in both; red cells are bright in red
     count = max(1, len(sample) // 20)
-    dark = np.argpartition(level, count - 1)[:count]
     rest = max(0, len(sample) - 3 * count)
-    bright = np.argpartition(green, rest)[rest:]
+    # With all pixels of the same level: which of them come first is each library's own affair.
+    dark = level <= np.partition(level, count - 1)[count - 1]
+    bright = green >= np.partition(green, rest)[rest]
     r, g, b = (float(np.median(channel[dark])) for channel in (red, green, blue))
     background = float(np.median(green[bright]))
     digest = hashlib.sha256(np.ascontiguousarray(image))

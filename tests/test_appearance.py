@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from dataclasses import asdict
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from cellnet.appearance import look_at, look_warnings
+from cellnet.appearance import Look, look_at, look_warnings
 from cellnet.cells import FIVE
 from cellnet.draw import draw_cell
 from cellnet.images import find_images, read_image
 from cellnet.stain import Stain, apply_stain
 
 KINDS = ("neutrophil", "lymphocyte", "monocyte")
+CASES = json.loads((Path(__file__).parent / "cases" / "appearance.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +28,34 @@ def cells() -> list[np.ndarray]:
 def warnings_of(images: list[np.ndarray], label: str = "neutrophil") -> list[str]:
     names = [f"{number}.jpg" for number in range(len(images))]
     return look_warnings(names, [label] * len(images), [look_at(image) for image in images])
+
+
+@pytest.mark.parametrize("case", CASES["looks"], ids=lambda case: case["why"])
+def test_look_cases(case):
+    pixels = np.frombuffer(base64.b64decode(case["rgb"]), np.uint8)
+    tile = pixels.reshape(case["height"], case["width"], 3)
+    found = asdict(look_at(np.tile(tile, (*case["repeat"], 1))))
+    found["pixels"] = found["pixels"].hex()
+    assert found == pytest.approx(case["look"], abs=1e-9)
+
+
+@pytest.mark.parametrize("case", CASES["warnings"], ids=lambda case: case["why"])
+def test_warning_cases(case):
+    cells = case["cells"]
+    looks = [{**c["look"], "pixels": bytes.fromhex(c["look"]["pixels"])} for c in cells]
+    found = look_warnings(
+        [c["file"] for c in cells], [c["label"] for c in cells], [Look(**look) for look in looks]
+    )
+    assert found == case["warnings"]
+
+
+def test_pixels_of_one_level_are_all_taken_or_none():
+    """Which of equal pixels come first must not decide: it differs from library to library."""
+    image = np.full((20, 20, 3), 100, np.uint8)
+    image[:10, :, 2] = np.arange(20)  # equally dark, and unlike in blue
+    rng = np.random.default_rng(0)
+    shuffled = rng.permutation(image.reshape(-1, 3)).reshape(image.shape)
+    assert look_at(shuffled).blue_over_red == look_at(image).blue_over_red == -40.5
 
 
 def test_drawn_cells_look_as_they_should(cells):

@@ -1,7 +1,10 @@
 """Headers say size and whether the file is whole, without decoding."""
 
+import base64
+import json
 import struct
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,12 +14,29 @@ from hypothesis import strategies as st
 
 from cellnet.headers import Refused, read_header
 
+CASES = json.loads((Path(__file__).parent / "cases" / "headers.json").read_text("utf-8"))
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 13, 3)).astype(np.uint8)
 KINDS = {".jpg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".tiff": "TIFF", ".webp": "WebP"}
 
 
 def encoded(kind: str) -> bytes:
     return cv2.imencode(kind, PIXELS)[1].tobytes()
+
+
+@pytest.mark.parametrize("case", CASES["files"], ids=lambda case: case["why"])
+def test_file_cases(case):
+    data = base64.b64decode(case["data"])
+    header = read_header(data)
+    expected = {key: case[key] for key in ("format", "width", "height", "alpha", "orientation")}
+    assert {key: getattr(header, key) for key in expected} == expected
+    assert header.data == (base64.b64decode(case["kept"]) if case["kept"] else data)
+
+
+@pytest.mark.parametrize("case", CASES["refused"], ids=lambda case: case["why"])
+def test_refused_cases(case):
+    with pytest.raises(Refused) as refused:
+        read_header(base64.b64decode(case["data"]))
+    assert str(refused.value) == case["reason"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,8 @@ from cellnet.foreign_text import printable
 from cellnet.operating_point import OperatingPoint
 from cellnet.report import (
     cells_csv,
+    confidence_sentence,
+    decision_sentence,
     percent,
     predictions_csv,
     predictions_text,
@@ -20,7 +24,9 @@ from cellnet.report import (
     smear_text,
 )
 from cellnet.smear import CellRow, SmearReport, judge
+from cellnet.smear_page import _groups, uncertainty
 
+CASES = json.loads((Path(__file__).parent / "cases" / "report.json").read_text("utf-8"))
 MODELS = {
     "model1": {"name": "model1", "version": "1.0.0", "sha256": "ab" * 32},
     "dysplasianet": {"name": "dysplasianet", "version": "2.0.0", "sha256": "cd" * 32},
@@ -37,6 +43,40 @@ def make(
         for i, (label, score) in enumerate(cells)
     ]
     return judge("smear 1", rows, OperatingPoint(0.5, threshold), models=MODELS, **more)
+
+
+@pytest.mark.parametrize("case", CASES["numbers"], ids=lambda case: case["csv"])
+def test_number_cases(case):
+    value = case["value"]
+    found = percent(value), f"{value:.6g}", repr(value)
+    assert found == (case["percent"], case["six_digits"], case["csv"])
+
+
+@pytest.mark.parametrize("case", CASES["reports"], ids=lambda case: case["why"])
+def test_report_cases(case):
+    rows = [
+        CellRow.of(cell["file"], cell["probabilities"], cell["granularity"], case["cutoff"])
+        for cell in case["cells"]
+    ]
+    report = judge(
+        "s",
+        rows,
+        OperatingPoint(case["cutoff"], case["threshold"], case["min_neutrophils"]),
+        unreadable=[{"file": f"x{i}", "reason": "damaged"} for i in range(case["unreadable"])],
+    )
+    groups = [[key, name, [cell.file for cell in cells]] for key, name, cells in _groups(report)]
+    expected = dict(case["expected"])
+    uncertainties = expected.pop("uncertainties")
+    assert [uncertainty(row, case["cutoff"]) for row in rows] == pytest.approx(uncertainties)
+    table = expected.pop("csv")
+    assert table is None or cells_csv(report) == table
+    assert expected == {
+        "decision_sentence": decision_sentence(report),
+        "confidence_sentence": confidence_sentence(report),
+        "scale_end": scale_end(report),
+        "warnings": list(report.warnings),
+        "groups": groups,
+    }
 
 
 def test_the_decision_comes_first():
