@@ -2,7 +2,8 @@
 
 The parser is here alone; what a command does is in ``commands``, loaded when one is run, so that
 ``cellnet --help`` costs milliseconds. Exit status: 0 answered (whatever the answer), 1 could not
-answer (one line says why), 2 wrong usage, 130 interrupted, 141 the reader of the answer has gone.
+answer (one line says why), 2 wrong usage, 130 interrupted, 141 the reader of the answer has gone,
+143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -45,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     try:
+        _end_on_termination()
         arguments = build_parser().parse_args(argv)
         _set_up_streams(arguments.verbose)
         from cellnet import commands
@@ -479,6 +483,16 @@ def _set_up_streams(verbose: bool) -> None:
     log = logging.getLogger("cellnet")
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
     log.handlers = [_StandardError()]
+
+
+def _end_on_termination() -> None:
+    """Let a polite kill unwind the program, so that folders half made are taken away."""
+
+    def end(*_: object) -> NoReturn:
+        sys.exit(143)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
 
 
 def _say(line: str) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -103,12 +104,19 @@ def prepare(
 
     Raises:
         CellnetError: When the source does not fit the adapter, the shares are wrong, nothing is
-            left, or ``out`` cannot be written.
+            left, or ``out`` holds another division or cannot be written.
     """
     check_fractions(fractions)
     if train_cap is not None and train_cap < 1:
         raise CellnetError(f"the training cap must be at least 1; got {train_cap}")
     source = Path(source)
+    made_by = {
+        "adapter": adapter,
+        "seed": seed,
+        "fractions": list(fractions),
+        "train_cap": train_cap,
+    }
+    _check_same_division(Path(out), source, made_by)
     found = adapt(adapter, source)
     dropped = list(found.dropped)
     candidates, prints = _scan(source, found.candidates, dropped, workers)
@@ -131,10 +139,7 @@ def prepare(
     check_disjoint(rows)
     dropped.sort(key=lambda it: it.path)
     about = {
-        "adapter": adapter,
-        "seed": seed,
-        "fractions": list(fractions),
-        "train_cap": train_cap,
+        **made_by,
         "dropped": dict(sorted(Counter(it.reason for it in dropped).items())),
         "overlapping": len(photographs),
         "near_copy": {
@@ -151,6 +156,20 @@ def prepare(
     except OSError as error:
         raise CellnetError(f"cannot write the manifest to {out}: {error.strerror}") from None
     return Prepared(read_manifest(file), dropped)
+
+
+def _check_same_division(out: Path, source: Path, made_by: dict[str, Any]) -> None:
+    """Check that no other division stands in the folder: a model may have been trained on it."""
+    if not (out / "manifest.csv").exists():
+        return
+    there = read_manifest(out)
+    told = {name: there.about.get(name) for name in made_by} | {"source": there.root.resolve()}
+    wanted = made_by | {"source": source.resolve()}
+    differs = [f"{name} {told[name]}" for name in wanted if told[name] != wanted[name]]
+    if differs:
+        raise CellnetError(
+            f"{out} holds another division, made with {', '.join(differs)}; choose another --out"
+        )
 
 
 def _scan(

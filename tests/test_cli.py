@@ -9,6 +9,7 @@ import resource
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -140,6 +141,18 @@ def test_data_draw_refuses_what_does_not_fit(words, tmp_path, capsys):
         main(["data", "draw", "--out", str(tmp_path / "x"), *words.split()])
     assert caught.value.code == 2
     assert "--smear" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+def test_termination_leaves_nothing_half_made(tmp_path):
+    out = tmp_path / "out"
+    words = ["-m", "cellnet", "data", "draw", "--out", str(out), "--per-class", "5000"]
+    with subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".out.*/**/*.jpg")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(60) == 143
+    assert os.listdir(tmp_path) == []
 
 
 def test_verify(home, tmp_path, capsys):

@@ -159,6 +159,15 @@ def test_moved_data_are_found_with_another_root(class_folders, tmp_path):
     read_manifest(tmp_path / "out", root=moved).check_files()
 
 
+def test_another_division_is_not_written_over(class_folders, tmp_path):
+    source = class_folders(per_class=4, classes=("ig", "monocyte"))
+    prepare(source, "folder", tmp_path / "out", seed=1)
+    before = (tmp_path / "out" / "manifest.csv").read_bytes()
+    with pytest.raises(CellnetError, match="another division, made with seed 1;"):
+        prepare(source, "folder", tmp_path / "out", seed=2)
+    assert (tmp_path / "out" / "manifest.csv").read_bytes() == before
+
+
 def test_one_may_prepare_into_the_source_and_again(class_folders):
     source = class_folders(per_class=3, classes=("ig",), size=32)
     first = prepare(source, "folder", source / "prepared")
