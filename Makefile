@@ -15,7 +15,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-core setup-export export test lint format bench bench-docs wheel lock clean \
+.PHONY: help demo setup setup-core setup-export export web test lint format bench bench-docs wheel lock clean \
 	train-dysplasianet train-model1 release-models
 .DELETE_ON_ERROR:
 
@@ -122,6 +122,25 @@ $(EXPORTS): export/dist/models/%/export.json: $(wildcard cellnet/export*.py) \
 $(filter %/onnx/export.json,$(EXPORTS)): | $(VENV)/export.done
 
 export: $(EXPORTS) ## both models in every format below export/dist/models/, with hashes
+	@$(PY) -m cellnet.integrity export/dist
+
+# ---------------------------------------------------------------- the browser app
+
+NPM ?= npm
+
+export/node_modules/.package-lock.json: export/package.json export/package-lock.json export/.npmrc
+	@command -v $(NPM) >/dev/null || { echo "cellnet: error: the browser app is built with Node.js 20" \
+		"or newer and its npm (on Debian: apt-get install npm); none was found on PATH" >&2; exit 1; }
+	@cd export && $(NPM) ci --no-progress --loglevel=error
+
+# A smear to try the app on, since no photograph is shipped.
+export/public/example: | $(VENV)/core.done
+	@$(CELLNET) data draw --smear --out $@ --seed 1
+	@rm -f $@.truth.csv
+
+web: export/node_modules/.package-lock.json export/public/example \
+		$(filter %/tfjs/export.json,$(EXPORTS)) ## build the browser app into export/dist/
+	@cd export && $(NPM) run --silent build
 	@$(PY) -m cellnet.integrity export/dist
 
 # ---------------------------------------------------------------- for developers

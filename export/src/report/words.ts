@@ -1,0 +1,50 @@
+/** A report's sentences for people: the same as in `cellnet/report.py`. */
+
+import type { SmearReport } from "../rules/smear";
+import { WHO_SHARE } from "../rules/smear";
+import { count, percent } from "./text";
+
+export const RESEARCH_USE = "Research use only: this is no diagnosis.";
+
+export const TITLES = {
+  "mds-suspected": "MDS suspected",
+  "no-dysplasia": "No dysplasia",
+  indeterminate: "Indeterminate",
+} as const;
+
+/** Say in one sentence what the decision rests on. */
+export function decisionSentence(report: SmearReport): string {
+  const share = report.dysplastic_fraction;
+  if (share === null) {
+    return (
+      `There is no neutrophil among ${count(report.cells.length, "cell")}; a decision needs ` +
+      `${report.min_neutrophils}.`
+    );
+  }
+  const neutrophils = count(report.neutrophils, "neutrophil");
+  const found = `${report.dysplastic} of ${neutrophils} (${percent(share)}) dysplastic`;
+  if (report.decision === "indeterminate") {
+    return `${found}; a decision needs ${report.min_neutrophils} neutrophils.`;
+  }
+  const relation = report.decision === "mds-suspected" ? "above" : "not above";
+  return `${found}, ${relation} the threshold of ${percent(report.threshold)}.`;
+}
+
+/** Say in one sentence where the interval lies. */
+export function confidenceSentence(report: SmearReport): string {
+  const interval = report.dysplastic_fraction_ci95;
+  if (interval === null) return "Nothing is known of the dysplastic share.";
+  const told = `The 95 % interval of the share is ${percent(interval[0])} to ${percent(interval[1])}`;
+  if (report.decision === "indeterminate") return `${told}.`;
+  if (report.confidence === "clear") {
+    const side = report.decision === "mds-suspected" ? "above" : "below";
+    return `${told}: all of it lies ${side} the threshold.`;
+  }
+  return `${told}: the threshold lies within, so more neutrophils could change the decision.`;
+}
+
+/** Choose where a scale of the dysplastic share should end, so that all its marks are on it. */
+export function scaleEnd(report: SmearReport): number {
+  const most = Math.max(report.dysplastic_fraction_ci95?.[1] ?? 1, report.threshold, WHO_SHARE);
+  return [0.25, 0.5].find((end) => most <= 0.95 * end) ?? 1;
+}

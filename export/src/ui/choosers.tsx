@@ -1,0 +1,51 @@
+/** The two buttons that open the system's own windows for folders and files. */
+
+import { useRef } from "preact/hooks";
+
+export function Choosers({ onFiles }: { onFiles: (files: readonly File[]) => void }) {
+  return (
+    <>
+      <Chooser text="Choose folder" isFolder onFiles={onFiles} />
+      <Chooser text="Choose files" onFiles={onFiles} />
+    </>
+  );
+}
+
+function Chooser({
+  text,
+  isFolder = false,
+  onFiles,
+}: {
+  text: string;
+  isFolder?: boolean;
+  onFiles: (files: readonly File[]) => void;
+}) {
+  const input = useRef<HTMLInputElement>(null);
+  return (
+    <>
+      <button
+        type="button"
+        class={isFolder ? "primary" : ""}
+        onClick={() => input.current?.click()}
+      >
+        {text}
+      </button>
+      <input
+        ref={input}
+        type="file"
+        class={`chooser ${isFolder ? "folder" : "files"}`}
+        multiple
+        hidden
+        aria-hidden="true"
+        tabIndex={-1}
+        {...(isFolder ? { webkitdirectory: true } : {})}
+        onChange={(event) => {
+          const files = [...(event.currentTarget.files ?? [])];
+          // The same folder can be chosen again.
+          event.currentTarget.value = "";
+          if (files.length > 0) onFiles(files);
+        }}
+      />
+    </>
+  );
+}

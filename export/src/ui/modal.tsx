@@ -1,0 +1,60 @@
+/** A dialog over the page: the page behind is out of reach, Esc closes, the focus goes back. */
+
+import type { ComponentChildren } from "preact";
+import { useEffect, useId, useRef } from "preact/hooks";
+import { Hint } from "./hint";
+
+type Props = {
+  label: string;
+  class: string;
+  onClose: () => void;
+  onKeyDown?: (event: KeyboardEvent) => void;
+  /** Where the focus goes when the dialog ends; else to where it was. */
+  focusAfter?: () => HTMLElement | null;
+  children: ComponentChildren;
+};
+
+export function Modal({ label, class: name, onClose, onKeyDown, focusAfter, children }: Props) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const heading = useRef<HTMLHeadingElement>(null);
+  const after = useRef(focusAfter);
+  after.current = focusAfter;
+  const id = useId();
+  useEffect(() => {
+    const before = document.activeElement;
+    dialog.current?.showModal();
+    heading.current?.focus();
+    return () => {
+      const next = after.current?.() ?? before;
+      if (next instanceof HTMLElement && next.isConnected) next.focus();
+    };
+  }, []);
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: Esc closes it, and a button does
+    <dialog
+      ref={dialog}
+      class={`modal ${name}`}
+      aria-labelledby={id}
+      onCancel={(event) => {
+        event.preventDefault();
+        onClose();
+      }}
+      onClick={(event) => {
+        if (event.target === dialog.current) onClose();
+      }}
+      {...(onKeyDown ? { onKeyDown } : {})}
+    >
+      <div class="sheet">
+        <header class="sheet-head">
+          <h2 id={id} ref={heading} tabIndex={-1}>
+            {label}
+          </h2>
+          <button type="button" class="quiet" onClick={onClose}>
+            Close <Hint of="Esc" />
+          </button>
+        </header>
+        {children}
+      </div>
+    </dialog>
+  );
+}
