@@ -8,7 +8,7 @@ export class Checks {
   failed = 0;
   passed = 0;
 
-  /** Run a check, and go on whatever comes of it. */
+  /** Run a check, and go on whatever comes of it; answers whether it passed. */
   async check(name, run) {
     const start = performance.now();
     try {
@@ -16,10 +16,12 @@ export class Checks {
       const time = ((performance.now() - start) / 1000).toFixed(1);
       this.passed += 1;
       console.log(`ok      ${name}${told ? `: ${told}` : ""} (${time} s)`);
+      return true;
     } catch (error) {
       this.failed += 1;
       const text = error instanceof Error ? error.message : String(error);
       console.log(`FAILED  ${name}\n        ${text.split("\n").join("\n        ")}`);
+      return false;
     }
   }
 }

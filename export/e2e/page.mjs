@@ -23,7 +23,10 @@ export class Page {
   /** Open the app in a browser of its own, as on another computer. */
   static async open(browser, origin, options = {}) {
     const { hash = "", ...context } = options;
-    const its = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...context });
+    const its = await browser.newContext({
+      viewport: { width: 1280, height: 900 },
+      ...context,
+    });
     return Page.in(its, origin, hash);
   }
 
@@ -54,7 +57,12 @@ export class Page {
     const session = await this.page.context().newCDPSession(this.page);
     const data = { items: [], files: paths, dragOperationsMask: 1 };
     for (const type of ["dragEnter", "dragOver", "drop"]) {
-      await session.send("Input.dispatchDragEvent", { type, x: 300, y: 300, data });
+      await session.send("Input.dispatchDragEvent", {
+        type,
+        x: 300,
+        y: 300,
+        data,
+      });
     }
     await session.detach();
   }
@@ -69,9 +77,14 @@ export class Page {
   /** Wait until nothing is read any more. */
   async read(smears, seconds = 120) {
     await until(
-      async () =>
-        (await this.page.locator(".smear").count()) >= smears &&
-        (await this.page.locator(".smear.waiting, .smear.reading").count()) === 0,
+      async () => {
+        const alert = this.page.getByRole("alert");
+        if ((await alert.count()) > 0) throw new Error(await alert.first().innerText());
+        return (
+          (await this.page.locator(".smear").count()) >= smears &&
+          (await this.page.locator(".smear.waiting, .smear.reading").count()) === 0
+        );
+      },
       `${smears} smears read`,
       seconds,
     );
@@ -102,7 +115,10 @@ export class Page {
     const download = this.page.waitForEvent("download");
     await this.page.getByRole("button", { name: button }).click();
     const file = await download;
-    return { name: file.suggestedFilename(), text: await readFile(await file.path(), "utf8") };
+    return {
+      name: file.suggestedFilename(),
+      text: await readFile(await file.path(), "utf8"),
+    };
   }
 
   /** Whether the service worker has the page in its hands. */
@@ -110,6 +126,24 @@ export class Page {
     return until(
       () => this.page.evaluate(() => navigator.serviceWorker.controller !== null),
       "the service worker controls the page",
+      seconds,
+    );
+  }
+
+  /** Whether all that the page may ever need is on this computer. */
+  async kept(seconds) {
+    await this.controlled(seconds);
+    await until(
+      () =>
+        this.page.evaluate(async () => {
+          const list = await (await fetch("integrity.json")).json();
+          const wanted = list.files.filter(
+            ({ path }) => !/^models\/(?!.*\/(bundle|tfjs)\/)/.test(path),
+          );
+          const found = await Promise.all(wanted.map(({ path }) => caches.match(path)));
+          return found.every(Boolean);
+        }),
+      "everything is kept",
       seconds,
     );
   }

@@ -15,34 +15,64 @@ export function resize(
   scale: number,
   offset: number,
 ): Float32Array<ArrayBuffer> {
-  const across = taps(wide, width, 3);
-  const down = taps(high, height, 3 * wide);
+  const across = taps(wide, width);
+  const down = taps(high, height);
   const resized = new Float32Array(width * height * 3);
-  let to = 0;
-  for (const [above, below, low] of down) {
-    for (const [left, right, near] of across) {
-      for (let channel = 0; channel < 3; channel += 1) {
-        const from = left + channel;
-        const next = right + channel;
-        const upper = mix(rgb[above + from] as number, rgb[above + next] as number, near);
-        const lower = mix(rgb[below + from] as number, rgb[below + next] as number, near);
-        resized[to] = mix(upper, lower, low) * scale + offset;
-        to += 1;
-      }
+  const rows = [new Float32Array(width * 3), new Float32Array(width * 3)] as const;
+  // Which row of the image each of the two holds, brought to the width wanted.
+  const held = [-1, -1];
+  const row = (y: number): Float32Array => {
+    const place = y & 1;
+    if (held[place] !== y) {
+      stretch(rgb, y * wide * 3, across, rows[place] as Float32Array);
+      held[place] = y;
+    }
+    return rows[place] as Float32Array;
+  };
+  for (let y = 0; y < height; y += 1) {
+    const upper = row(down.first[y] as number);
+    const lower = row(down.second[y] as number);
+    const share = down.share[y] as number;
+    const start = y * width * 3;
+    for (let at = 0; at < width * 3; at += 1) {
+      const above = upper[at] as number;
+      const value = above + ((lower[at] as number) - above) * share;
+      resized[start + at] = value * scale + offset;
     }
   }
   return resized;
 }
 
-function mix(one: number, other: number, share: number): number {
-  return one + (other - one) * share;
+/** Bring one row to another width. */
+function stretch(rgb: Uint8Array, start: number, across: Taps, row: Float32Array): void {
+  const { first, second, share } = across;
+  for (let x = 0, to = 0; x < first.length; x += 1) {
+    const left = start + 3 * (first[x] as number);
+    const right = start + 3 * (second[x] as number);
+    const near = share[x] as number;
+    for (let channel = 0; channel < 3; channel += 1, to += 1) {
+      const value = rgb[left + channel] as number;
+      row[to] = value + ((rgb[right + channel] as number) - value) * near;
+    }
+  }
 }
 
 /** For each place of the output: the two places of the input, and the share of the second. */
-function taps(from: number, to: number, step: number): [number, number, number][] {
-  return Array.from({ length: to }, (_, place) => {
+type Taps = {
+  readonly first: Int32Array;
+  readonly second: Int32Array;
+  readonly share: Float32Array;
+};
+
+function taps(from: number, to: number): Taps {
+  const first = new Int32Array(to);
+  const second = new Int32Array(to);
+  const share = new Float32Array(to);
+  for (let place = 0; place < to; place += 1) {
     const at = Math.min(Math.max(((place + 0.5) * from) / to - 0.5, 0), from - 1);
-    const first = Math.floor(at);
-    return [first * step, Math.min(first + 1, from - 1) * step, at - first];
-  });
+    first[place] = Math.floor(at);
+    second[place] = Math.min(Math.floor(at) + 1, from - 1);
+    share[place] = at - Math.floor(at);
+  }
+  return { first, second, share };
 }

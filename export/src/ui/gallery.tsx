@@ -97,7 +97,6 @@ export function Gallery({ session, smear, judged, isWhole }: Props) {
           the letters).
         </span>
       </p>
-      {/* biome-ignore lint/a11y/noStaticElementInteractions: the keys belong to the buttons inside */}
       <div class="groups" ref={box} onKeyDown={onKeyDown}>
         {shown.map((group) => (
           <CellGroup

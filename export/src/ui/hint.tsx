@@ -1,5 +1,4 @@
 /** The key that does the same as the button it stands in; a screen reader says the button alone. */
 export function Hint({ of }: { of: string }) {
-  // biome-ignore lint/a11y/noAriaHiddenOnFocusable: a kbd takes no focus
   return <kbd aria-hidden="true">{of}</kbd>;
 }

@@ -30,7 +30,6 @@ export function Modal({ label, class: name, onClose, onKeyDown, focusAfter, chil
     };
   }, []);
   return (
-    // biome-ignore lint/a11y/useKeyWithClickEvents: Esc closes it, and a button does
     <dialog
       ref={dialog}
       class={`modal ${name}`}
