@@ -130,22 +130,19 @@ export class Page {
     );
   }
 
-  /** Whether all that the page may ever need is on this computer. */
-  async kept(seconds) {
+  /** Wait until all that the page may ever need is kept on this computer. */
+  async kept(seconds = 180) {
     await this.controlled(seconds);
-    await until(
-      () =>
-        this.page.evaluate(async () => {
-          const list = await (await fetch("integrity.json")).json();
-          const wanted = list.files.filter(
-            ({ path }) => !/^models\/(?!.*\/(bundle|tfjs)\/)/.test(path),
-          );
-          const found = await Promise.all(wanted.map(({ path }) => caches.match(path)));
-          return found.every(Boolean);
-        }),
-      "everything is kept",
-      seconds,
-    );
+    const missing = () =>
+      this.page.evaluate(async () => {
+        const { files } = await (await fetch("integrity.json")).json();
+        const isWanted = ({ path }) => !/^models\/[^/]+\/(?!bundle|tfjs)/.test(path);
+        const known = files.filter(isWanted).map(async ({ path }) => {
+          return (await caches.match(path)) ? "" : path;
+        });
+        return (await Promise.all(known)).filter(Boolean);
+      });
+    await until(async () => (await missing()).length === 0, "everything is kept", seconds);
   }
 
   /** What axe finds that is serious or critical. */

@@ -221,6 +221,9 @@ async function correcting({ checks, browser, server, smears }) {
     const cutoff = page.page.getByRole("slider", { name: "Cell cut-off" });
     assert.match(await cutoff.getAttribute("aria-valuetext"), /0\.971931, the fitted value/);
     await cutoff.focus();
+    await keyboard.press("?");
+    await page.page.locator("dialog.keys").waitFor();
+    await keyboard.press("Escape");
     for (let step = 0; step < 5; step += 1) await keyboard.press("PageUp");
     await until(
       async () => /more neutrophils would be/.test(await page.text(".consequence")),

@@ -8,7 +8,7 @@ import type { CellRow } from "../rules/smear";
 import { MapControls, questionsFor, useMap } from "./cell-map";
 import { spoken } from "./gallery";
 import { Hint } from "./hint";
-import { commandOf, isTyping } from "./keys";
+import { commandOf, isSliding } from "./keys";
 import { Modal } from "./modal";
 import { Names, ONE } from "./names";
 import { Overlay } from "./overlay";
@@ -163,7 +163,7 @@ function Verdict({ cell, network }: { cell: CellRow; network: Label }) {
 
 /** Which way a key leads among the open cells; arrows in a field are the field's. */
 function stepOf(event: KeyboardEvent): 1 | -1 | null {
-  if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return null;
+  if (isSliding(event) || event.ctrlKey || event.metaKey || event.altKey) return null;
   if (event.key === "ArrowRight" || event.key === "ArrowDown") return 1;
   if (event.key === "ArrowLeft" || event.key === "ArrowUp") return -1;
   return null;

@@ -42,9 +42,17 @@ export function isUndo(event: KeyboardEvent): boolean {
   return hasModifier && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "z";
 }
 
-/** Whether the key belongs to a field that takes letters or arrows itself. */
+/** Whether the key belongs to a field that takes letters. */
 export function isTyping(event: KeyboardEvent): boolean {
-  const fields = "input:not([type=checkbox]), select, textarea";
+  return isOn(event, "select, textarea, input:not([type=checkbox], [type=range])");
+}
+
+/** Whether the key belongs to a field that arrows move in. */
+export function isSliding(event: KeyboardEvent): boolean {
+  return isOn(event, "select, textarea, input:not([type=checkbox])");
+}
+
+function isOn(event: KeyboardEvent, fields: string): boolean {
   return event.target instanceof Element && event.target.matches(fields);
 }
 

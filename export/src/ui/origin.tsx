@@ -3,9 +3,8 @@
 import { fixed, percent, sixDigits } from "../report/text";
 import type { Fit, OperatingPoint } from "../rules/operating-point";
 import type { SmearReport } from "../rules/smear";
-import type { EngineState } from "./session";
 
-type Props = { report: SmearReport; point: OperatingPoint; engine: EngineState };
+type Props = { report: SmearReport; point: OperatingPoint; engine: string };
 
 export function Origin({ report, point, engine }: Props) {
   const { cutoff, threshold, models } = report;
@@ -46,12 +45,8 @@ export function Origin({ report, point, engine }: Props) {
             <dd>
               <code>sha256 {models.dysplasianet.sha256}</code>
             </dd>
-            {engine.kind === "ready" && (
-              <>
-                <dt>Computed in this browser</dt>
-                <dd>{engine.engine.label}</dd>
-              </>
-            )}
+            <dt>Computed in this browser</dt>
+            <dd>{engine}</dd>
           </dl>
         </div>
       </div>

@@ -245,7 +245,7 @@ function Judged({
       <Corrections session={session} smear={smear} judged={judged} />
       <Trial session={session} smear={smear} judged={judged} />
       <Gallery session={session} smear={smear} judged={judged} isWhole={isWhole} />
-      <Origin report={report} point={judged.point} engine={engine} />
+      <Origin report={report} point={judged.point} engine={smear.engine} />
     </>
   );
 }

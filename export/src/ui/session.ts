@@ -309,7 +309,11 @@ export class Session {
     if (!smear) return;
     // Half of one model's answers and half of another's would be no reading.
     if (smear.models && !sameModels(smear.models, reader.models)) this.#forgetReadings(id);
-    const known = this.#change(id, { stage: "reading", models: reader.models });
+    const known = this.#change(id, {
+      stage: "reading",
+      models: reader.models,
+      engine: reader.engine.label,
+    });
     const done = new Set([...known.readings, ...known.unreadable].map(({ file }) => file));
     const left = smear.files.filter(({ file }) => !done.has(file));
     const total = smear.files.length;

@@ -105,7 +105,9 @@ function Glance({ smear }: { smear: Smear }) {
         {marks.length > 0 && <span class="soft"> {marks.join(", ")}</span>}
       </span>
       <span class="glance soft">
-        {report.dysplastic} of {count(report.neutrophils, "neutrophil")} dysplastic
+        {report.neutrophils === 0
+          ? "no neutrophil"
+          : `${report.dysplastic} of ${count(report.neutrophils, "neutrophil")} dysplastic`}
       </span>
     </>
   );

@@ -37,6 +37,8 @@ export type Smear = {
   readonly steps: readonly Step[];
   /** The models that read it; null until they began. */
   readonly models: Models | null;
+  /** What computed, for people. */
+  readonly engine: string;
   /** Cut-off and threshold tried by hand; null for the fitted ones. */
   readonly trial: { readonly cutoff: number; readonly threshold: number } | null;
 };
@@ -69,6 +71,7 @@ export function fresh(dropped: DroppedSmear, name: string): Smear {
     pending: new Set(),
     steps: [],
     models: null,
+    engine: "",
     trial: null,
   };
 }

@@ -10,7 +10,11 @@ export function useTaking(session: Session): (smears: Promise<Dropped>) => void 
   return useCallback(
     (smears) => {
       smears.then(
-        (found) => session.add(found),
+        (found) => {
+          session.add(found);
+          // What a person corrects should not be what the browser throws out when it needs room.
+          void navigator.storage?.persist?.();
+        },
         (error: unknown) => session.tell(told(error)),
       );
     },
