@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Look", "look_at", "look_warnings"]
+__all__ = ["Look", "find_copies", "look_at", "look_warnings"]
 
 # Medians over a smear's cells. Measured, as lowest and highest median of 40 cells drawn at random:
 #                            pbc            zheng          bccd           pbc, stain varied  drawn
@@ -156,16 +156,32 @@ def _size_warnings(files: Sequence[str], looks: Sequence[Look]) -> list[str]:
     ]
 
 
-def _copy_warnings(files: Sequence[str], looks: Sequence[Look]) -> list[str]:
+def find_copies(files: Sequence[str], looks: Sequence[Look]) -> dict[str, str]:
+    """Find the images that repeat an earlier one pixel by pixel.
+
+    Args:
+        files: ``n`` names.
+        looks: ``n`` measurements.
+
+    Returns:
+        By the name of each copy, the first file that shows the same pixels.
+    """
     first: dict[bytes, str] = {}
-    copies = [
-        f"{file} = {first[look.pixels]}"
+    return {
+        file: first[look.pixels]
         for file, look in zip(files, looks, strict=True)
         if first.setdefault(look.pixels, file) != file
-    ]
+    }
+
+
+def _copy_warnings(files: Sequence[str], looks: Sequence[Look]) -> list[str]:
+    copies = [f"{copy} = {first}" for copy, first in find_copies(files, looks).items()]
     if not copies:
         return []
-    return [f"exact copies: {len(copies)} images repeat another and count again: {_some(copies)}"]
+    return [
+        f"exact copies: {len(copies)} of {len(files)} images repeat another; they are counted, but "
+        f"add nothing to how sure the decision is: {_some(copies)}"
+    ]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -103,7 +103,10 @@ def decision_sentence(report: SmearReport) -> str:
         )
     found = f"{report.dysplastic} of {count} ({percent(share)}) dysplastic"
     if report.decision == INDETERMINATE:
-        return f"{found}; a decision needs {report.min_neutrophils} neutrophils."
+        needed = f"{found}; a decision needs {report.min_neutrophils} neutrophils"
+        if report.neutrophils < report.min_neutrophils:
+            return f"{needed}."
+        return f"{needed}, and without repeated images there are {report.without_copies.neutrophils}."
     relation = "above" if report.decision == SUSPECTED else "not above"
     return f"{found}, {relation} the threshold of {percent(report.threshold)}."
 
@@ -119,6 +122,9 @@ def confidence_sentence(report: SmearReport) -> str:
     if report.confidence == "clear":
         side = "above" if report.decision == SUSPECTED else "below"
         return f"{told}: all of it lies {side} the threshold."
+    low, high = interval
+    if low > report.threshold or high <= report.threshold:
+        return f"{told}, but images repeat others: counted once each, they are too few to be sure."
     return f"{told}: the threshold lies within, so more neutrophils could change the decision."
 
 

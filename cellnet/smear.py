@@ -7,8 +7,8 @@ are the thesis's (sections 5.3 and 6.4); where they meet a tie, it is said on wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,8 @@ class SmearReport:
         threshold: Of the dysplastic share, for the smear.
         min_neutrophils: Fewer give no decision.
         warnings: Sentences for people.
+        copies: Names of the rows whose image repeats that of an earlier one. They are counted like
+            any other, but make no decision and no confidence that was not there without them.
         point: Where cut-off and threshold come from; not part of the document.
     """
 
@@ -137,6 +139,7 @@ class SmearReport:
     threshold: float
     min_neutrophils: int
     warnings: tuple[str, ...] = ()
+    copies: frozenset[str] = frozenset()
     point: OperatingPoint | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -168,12 +171,23 @@ class SmearReport:
         return clopper_pearson(self.dysplastic, self.neutrophils) if self.neutrophils else None
 
     @property
+    def without_copies(self) -> SmearReport:
+        """The same smear with each image counted once; itself where none repeats another."""
+        if not self.copies:
+            return self
+        once = tuple(cell for cell in self.cells if cell.file not in self.copies)
+        return replace(self, cells=once, copies=frozenset())
+
+    @property
     def decision(self) -> str:
-        """One of `DECISIONS`: a share above the threshold is suspected, one equal to it is not."""
+        """One of `DECISIONS`: a share above the threshold is suspected, one equal to it is not.
+
+        Copies do not make up the minimum of neutrophils.
+        """
         suspected = is_suspected(
             self.dysplastic, self.neutrophils, self.threshold, self.min_neutrophils
         )
-        if suspected is None:
+        if suspected is None or self.without_copies.neutrophils < self.min_neutrophils:
             return INDETERMINATE
         return SUSPECTED if suspected else UNSUSPECTED
 
@@ -182,13 +196,19 @@ class SmearReport:
         """``clear`` where the whole interval is on the decision's side of the threshold.
 
         Else ``borderline``, as is every ``indeterminate`` smear. An interval that ends on the
-        threshold lies below it, as does a share equal to it.
+        threshold lies below it, as does a share equal to it. Where images repeat others, the same
+        must hold with each counted once.
         """
         interval = self.dysplastic_fraction_ci95
         if interval is None or self.decision == INDETERMINATE:
             return BORDERLINE
         low, high = interval
-        return CLEAR if low > self.threshold or high <= self.threshold else BORDERLINE
+        if not (low > self.threshold or high <= self.threshold):
+            return BORDERLINE
+        once = self.without_copies
+        if once is self:
+            return CLEAR
+        return once.confidence if once.decision == self.decision else BORDERLINE
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values, keys in the documented order."""
@@ -210,6 +230,8 @@ class SmearReport:
             "decision": self.decision,
             "confidence": self.confidence,
             "warnings": list(self.warnings),
+            # Only where there are some, as corrections.
+            **({"copies": sorted(self.copies)} if self.copies else {}),
         }
 
 
@@ -250,6 +272,7 @@ def judge(
     models: Mapping[str, Mapping[str, str]] | None = None,
     unreadable: Sequence[Mapping[str, str]] = (),
     warnings: Sequence[str] = (),
+    copies: Iterable[str] = (),
 ) -> SmearReport:
     """Judge one smear.
 
@@ -260,6 +283,7 @@ def judge(
         models: By role: name, version and weights' hash.
         unreadable: ``{"file", "reason"}`` of each image that could not.
         warnings: What was noticed beside the rows; warnings about the rows are added here.
+        copies: Names of the rows whose image repeats that of an earlier one.
     """
     return SmearReport(
         smear=smear,
@@ -270,6 +294,7 @@ def judge(
         threshold=point.threshold,
         min_neutrophils=point.minimum_neutrophils,
         warnings=(*_count_warnings(cells, len(unreadable)), *warnings),
+        copies=frozenset(copies),
         point=point,
     )
 

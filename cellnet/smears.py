@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cellnet.appearance import look_warnings
+from cellnet.appearance import find_copies, look_warnings
 from cellnet.bundle import Bundle, load
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.images import EXTENSIONS, Listing, find_images
@@ -98,7 +98,8 @@ class SmearReader:
                     )
                 )
                 looks.append(reading.look)
-        warnings = look_warnings([row.file for row in rows], [row.label for row in rows], looks)
+        files = [row.file for row in rows]
+        warnings = look_warnings(files, [row.label for row in rows], looks)
         return judge(
             name,
             rows,
@@ -106,6 +107,7 @@ class SmearReader:
             models=self.models,
             unreadable=unreadable,
             warnings=[*self.cautions, *warnings, *told_passed_over(listing)],
+            copies=find_copies(files, looks),
         )
 
 

@@ -111,7 +111,8 @@ def test_one_pixel_is_enough_to_measure():
 def test_copies_are_told_whatever_their_file(cells):
     (warning,) = warnings_of([*cells, cells[2], cells[2]])
     assert warning == (
-        "exact copies: 2 images repeat another and count again: 9.jpg = 2.jpg, 10.jpg = 2.jpg"
+        "exact copies: 2 of 11 images repeat another; they are counted, but add nothing to how "
+        "sure the decision is: 9.jpg = 2.jpg, 10.jpg = 2.jpg"
     )
     flat = np.zeros((70, 80, 3), np.uint8)
     assert warnings_of([flat, flat.transpose(1, 0, 2)]) == []

@@ -48,6 +48,20 @@ def test_a_smear(smear):
     assert document["unreadable"] == []
 
 
+def test_copies_make_no_decision_and_nothing_clear(tmp_path):
+    few = paint_smear(tmp_path / "few", normal=2, dysplastic=4, lymphocytes=1)
+    assert predict_smear(few).decision == "indeterminate"
+    for file in sorted(few.iterdir()):
+        shutil.copy(file, few / f"copy of {file.name}")
+    report = predict_smear(few)
+    document = report.to_dict()
+    jsonschema.validate(document, read_schema("smear-report"))
+    assert (document["neutrophils"], document["dysplastic"]) == (12, 8)
+    assert (document["decision"], document["confidence"]) == ("indeterminate", "borderline")
+    assert len(document["copies"]) == 7
+    assert "exact copies: 7 of 14 images repeat another" in " ".join(document["warnings"])
+
+
 def test_answers_do_not_depend_on_threads_or_on_company(smear, tmp_path):
     whole = json.dumps(predict_smear(smear, threads=1).to_dict())
     assert json.dumps(predict_smear(smear, threads=5).to_dict()) == whole

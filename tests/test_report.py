@@ -108,6 +108,21 @@ def test_every_decision_in_words(counts, title, words):
     assert words in " ".join(text.split())
 
 
+def test_copies_are_told_where_they_decide():
+    names = [f"cell-{i:03d}.jpg" for i in range(30)]
+    few = make(normal=18, dysplastic=12, copies=names[:11] + names[19:])
+    assert decision_sentence(few) == (
+        "12 of 30 neutrophils (40.0 %) dysplastic; a decision needs 10 neutrophils, and without "
+        "repeated images there are 8."
+    )
+    unsure = make(normal=18, dysplastic=12, copies=names[20:])
+    assert smear_text(unsure).startswith("smear 1: MDS suspected (borderline)\n")
+    assert confidence_sentence(unsure) == (
+        "The 95 % interval of the share is 22.7 % to 59.4 %, but images repeat others: counted "
+        "once each, they are too few to be sure."
+    )
+
+
 @pytest.mark.parametrize("counts", [(100, 0), (18, 12), (1, 1), (0, 0), (0, 40)])
 @pytest.mark.parametrize("threshold", [0.0, 0.125, 0.5, 1.0])
 def test_text_keeps_to_its_width(counts, threshold):

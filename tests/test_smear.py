@@ -36,6 +36,12 @@ def rows(cells: list[dict], cutoff: float) -> list[CellRow]:
     return [row(label, score, cutoff, number) for number, (label, score) in enumerate(made)]
 
 
+def copies(cells: list[dict]) -> list[str]:
+    """The last ones of some cells repeat others of theirs."""
+    repeats = [nth >= c["times"] - c.get("copies", 0) for c in cells for nth in range(c["times"])]
+    return [f"cell-{number}.png" for number, repeated in enumerate(repeats) if repeated]
+
+
 @pytest.mark.parametrize("case", CASES["naming"], ids=lambda case: case["why"])
 def test_naming(case):
     assert name_cell(case["probabilities"]) == (case["label"], case["probability"])
@@ -44,8 +50,10 @@ def test_naming(case):
 @pytest.mark.parametrize("case", CASES["smears"], ids=lambda case: case["why"])
 def test_decision(case):
     point = OperatingPoint(case["cutoff"], case["threshold"], case["min_neutrophils"])
-    report = judge("s", rows(case["cells"], case["cutoff"]), point, models=MODELS).to_dict()
+    made, repeated = rows(case["cells"], case["cutoff"]), copies(case["cells"])
+    report = judge("s", made, point, models=MODELS, copies=repeated).to_dict()
     VALIDATOR.validate(report)
+    assert report.get("copies", []) == sorted(repeated)
     expected = dict(case["expected"])
     counts = expected.pop("counts")
     interval = expected.pop("dysplastic_fraction_ci95")

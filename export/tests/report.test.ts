@@ -93,6 +93,38 @@ test("names are ordered by code points", () => {
   expect([...names].sort(byName)).toEqual(["B", "a", "a.b", "a/b", "\uff21", "\u{1f52c}"]);
 });
 
+describe("copies are told where they decide", () => {
+  const cells = Array.from({ length: 30 }, (_, n) => ({
+    file: `cell-${String(n).padStart(3, "0")}.jpg`,
+    probabilities: CLASSES.map((name) => Number(name === "neutrophil")),
+    granularity: n < 18 ? 0.9 : 0.1,
+  }));
+  const judged = (isCopy: (nth: number) => boolean) => {
+    const first = cells.findIndex((_, nth) => isCopy(nth));
+    const readings = cells.map((cell, nth) => reading(cell, isCopy(nth) ? first - 1 : nth));
+    const content = { name: "s", readings, unreadable: [], passedOver: [] };
+    return judge(
+      { ...content, scores: new Map(), corrections: new Map() },
+      { cutoff: 0.5, threshold: 0.125, minimumNeutrophils: 10, cell: null, smear: null },
+      { model1: IDENTITY, dysplasianet: IDENTITY },
+    );
+  };
+
+  test("too few are left", () => {
+    expect(decisionSentence(judged((nth) => nth > 7))).toBe(
+      "12 of 30 neutrophils (40.0 %) dysplastic; a decision needs 10 neutrophils, and without " +
+        "repeated images there are 8.",
+    );
+  });
+
+  test("too few to be sure", () => {
+    expect(confidenceSentence(judged((nth) => nth > 19))).toBe(
+      "The 95 % interval of the share is 22.7 % to 59.4 %, but images repeat others: counted " +
+        "once each, they are too few to be sure.",
+    );
+  });
+});
+
 test("the table of a report has a column for each class", () => {
   expect(CASES.reports[0].expected.csv.split("\n")[0]).toBe(
     `file,label,probability,${CLASSES.join(",")},granularity,dysplastic`,

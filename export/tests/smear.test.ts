@@ -53,8 +53,13 @@ describe("the table that Python's tests read too", () => {
     "decision: $why",
     ({ cells, cutoff, threshold, min_neutrophils, expected }) => {
       const made: Reading[] = [];
-      for (const { label, score, times } of cells) {
-        for (let n = 0; n < times; n += 1) made.push(reading(label, score, made.length));
+      for (const { label, score, times, copies = 0 } of cells) {
+        // The last ones of some cells repeat the first of theirs.
+        const { look } = reading(label, score, made.length);
+        for (let n = 0; n < times; n += 1) {
+          const cell = reading(label, score, made.length);
+          made.push(n < times - copies ? cell : { ...cell, look });
+        }
       }
       const report = judge(smear(made), point(cutoff, threshold, min_neutrophils), MODELS);
       const { counts, dysplastic_fraction_ci95: interval, ...others } = expected;
@@ -139,6 +144,32 @@ test("cells stand in the order of their names, whatever the order of reading", (
   const readings = [3, 1, 2].map((number) => reading("platelet", null, number));
   const report = judge(smear(readings), point(0.5, 0.1, 10), MODELS);
   expect(report.cells.map(({ file }) => file)).toEqual([1, 2, 3].map((n) => `cell-000${n}.png`));
+});
+
+describe("a threshold that is used otherwise than it was fitted is told", () => {
+  const fit = (classifier: unknown) =>
+    ({ fitted_on: { classifier } }) as unknown as OperatingPoint["smear"];
+  const cell = fit(null);
+  const warnings = (fitted: Partial<OperatingPoint>) =>
+    judge(smear([reading("ig")]), { ...point(0.5, 0.1, 10), ...fitted }, MODELS).warnings.slice(1);
+
+  test("with another classifier", () => {
+    const other = { name: "m", version: "2.0.0", sha256: "ab".repeat(32) };
+    expect(warnings({ cell, smear: fit(other) })).toEqual([
+      "the smear threshold was fitted on cells named by m 2.0.0 (abababababab), not by n 1.0.0 " +
+        "(000000000000); fit it again with 'cellnet calibrate'",
+    ]);
+    expect(warnings({ cell, smear: fit(IDENTITY) })).toEqual([]);
+    expect(warnings({ cell, smear: fit(null) })).toEqual([]);
+  });
+
+  test("with another cut-off", () => {
+    expect(warnings({ cell: null, smear: fit(IDENTITY) })).toEqual([
+      "the cell cut-off 0.5 was given by hand, and the smear threshold was fitted with another; " +
+        "give a threshold too",
+    ]);
+    expect(warnings({ cell: null, smear: null })).toEqual([]);
+  });
 });
 
 test("what was passed over is counted by reason", () => {

@@ -1,5 +1,6 @@
 /** A report's sentences for people: the same as in `cellnet/report.py`. */
 
+import { NEUTROPHIL } from "../cells";
 import type { SmearReport } from "../rules/smear";
 import { WHO_SHARE } from "../rules/smear";
 import { count, percent } from "./text";
@@ -24,7 +25,9 @@ export function decisionSentence(report: SmearReport): string {
   const neutrophils = count(report.neutrophils, "neutrophil");
   const found = `${report.dysplastic} of ${neutrophils} (${percent(share)}) dysplastic`;
   if (report.decision === "indeterminate") {
-    return `${found}; a decision needs ${report.min_neutrophils} neutrophils.`;
+    const needed = `${found}; a decision needs ${report.min_neutrophils} neutrophils`;
+    if (report.neutrophils < report.min_neutrophils) return `${needed}.`;
+    return `${needed}, and without repeated images there are ${differentNeutrophils(report)}.`;
   }
   const relation = report.decision === "mds-suspected" ? "above" : "not above";
   return `${found}, ${relation} the threshold of ${percent(report.threshold)}.`;
@@ -40,7 +43,15 @@ export function confidenceSentence(report: SmearReport): string {
     const side = report.decision === "mds-suspected" ? "above" : "below";
     return `${told}: all of it lies ${side} the threshold.`;
   }
+  if (interval[0] > report.threshold || interval[1] <= report.threshold) {
+    return `${told}, but images repeat others: counted once each, they are too few to be sure.`;
+  }
   return `${told}: the threshold lies within, so more neutrophils could change the decision.`;
+}
+
+function differentNeutrophils({ cells, copies = [] }: SmearReport): number {
+  const repeated = new Set(copies);
+  return cells.filter(({ file, label }) => label === NEUTROPHIL && !repeated.has(file)).length;
 }
 
 /** Choose where a scale of the dysplastic share should end, so that all its marks are on it. */

@@ -133,16 +133,25 @@ function sizeWarnings(cells: readonly Looked[]): string[] {
   ];
 }
 
-function copyWarnings(cells: readonly Looked[]): string[] {
+/** Find the images that repeat an earlier one pixel by pixel: by each copy, the first file. */
+export function findCopies(cells: readonly Pick<Looked, "file" | "look">[]): Map<string, string> {
   const first = new Map<string, string>();
-  const copies: string[] = [];
+  const copies = new Map<string, string>();
   for (const { file, look } of cells) {
     const earlier = first.get(look.pixels);
     if (earlier === undefined) first.set(look.pixels, file);
-    else copies.push(`${file} = ${earlier}`);
+    else copies.set(file, earlier);
   }
+  return copies;
+}
+
+function copyWarnings(cells: readonly Looked[]): string[] {
+  const copies = [...findCopies(cells)].map(([copy, first]) => `${copy} = ${first}`);
   if (copies.length === 0) return [];
-  return [`exact copies: ${copies.length} images repeat another and count again: ${some(copies)}`];
+  return [
+    `exact copies: ${copies.length} of ${cells.length} images repeat another; they are counted, ` +
+      `but add nothing to how sure the decision is: ${some(copies)}`,
+  ];
 }
 
 function some(names: readonly string[]): string {

@@ -7,8 +7,8 @@
 import { type CellClass, CLASSES, LABELS, type Label, NEUTROPHIL, OTHER } from "../cells";
 import type { ModelInfo, Reading, Role, Unreadable } from "../engine/types";
 import { CellnetError } from "../errors";
-import { byName, roundPercent } from "../report/text";
-import { lookWarnings } from "./appearance";
+import { byName, roundPercent, sixDigits } from "../report/text";
+import { findCopies, lookWarnings } from "./appearance";
 import { clopperPearson } from "./intervals";
 import { isDysplastic, isSuspected, type OperatingPoint } from "./operating-point";
 
@@ -47,7 +47,7 @@ export type Correction = {
 export type Share = { readonly count: number; readonly fraction: number };
 export type Identity = Pick<ModelInfo, "name" | "version" | "sha256">;
 
-/** The document `cellnet/smear-report/1`; `corrections` is there only where there are some. */
+/** The document `cellnet/smear-report/1`; `copies` and `corrections` only where there are some. */
 export type SmearReport = {
   readonly schema: typeof SCHEMA;
   readonly smear: string;
@@ -65,6 +65,8 @@ export type SmearReport = {
   readonly decision: Decision;
   readonly confidence: Confidence;
   readonly warnings: readonly string[];
+  /** Files that repeat an earlier image; counted, but making no decision and nothing clear. */
+  readonly copies?: readonly string[];
   readonly corrections?: readonly Correction[];
 };
 
@@ -119,10 +121,13 @@ export function judge(
     if (corrected !== named) corrections.push({ file: reading.file, label: named, corrected });
     return row(reading, corrected, smear.scores, point.cutoff);
   });
-  const neutrophils = cells.filter((cell) => cell.label === NEUTROPHIL).length;
-  const dysplastic = cells.filter((cell) => cell.dysplastic === true).length;
-  const interval = neutrophils > 0 ? clopperPearson(dysplastic, neutrophils) : null;
-  const decision = decide(dysplastic, neutrophils, point);
+  const copies = findCopies(readings);
+  const { neutrophils, dysplastic, interval, ...found } = count(cells, point);
+  const once = copies.size > 0 ? count(cells.filter(({ file }) => !copies.has(file)), point) : found;
+  // Copies do not make up the minimum of neutrophils, and make nothing clear.
+  const decision = once.decision === "indeterminate" ? "indeterminate" : found.decision;
+  const isClear =
+    found.confidence === "clear" && once.confidence === "clear" && once.decision === decision;
   const report: SmearReport = {
     schema: SCHEMA,
     smear: smear.name,
@@ -138,16 +143,21 @@ export function judge(
     threshold: point.threshold,
     min_neutrophils: point.minimumNeutrophils,
     decision,
-    confidence: confide(interval, decision, point.threshold),
+    confidence: isClear ? "clear" : "borderline",
     warnings: [
       ...countWarnings(cells, smear.unreadable.length),
+      ...cautions(point, models.model1),
       ...lookWarnings(
         readings.map(({ file, look }, place) => ({ file, look, label: cells[place]?.label ?? "" })),
       ),
       ...toldPassedOver(smear.passedOver),
     ],
   };
-  return corrections.length > 0 ? { ...report, corrections } : report;
+  return {
+    ...report,
+    ...(copies.size > 0 ? { copies: [...copies.keys()].sort(byName) } : {}),
+    ...(corrections.length > 0 ? { corrections } : {}),
+  };
 }
 
 function row(
@@ -171,6 +181,15 @@ function row(
     throw new CellnetError(`the neutrophil ${file} has no granularity score`);
   }
   return { ...known, granularity, dysplastic: isDysplastic(granularity, cutoff) };
+}
+
+function count(cells: readonly CellRow[], point: OperatingPoint) {
+  const neutrophils = cells.filter((cell) => cell.label === NEUTROPHIL).length;
+  const dysplastic = cells.filter((cell) => cell.dysplastic === true).length;
+  const interval = neutrophils > 0 ? clopperPearson(dysplastic, neutrophils) : null;
+  const decision = decide(dysplastic, neutrophils, point);
+  const confidence = confide(interval, decision, point.threshold);
+  return { neutrophils, dysplastic, interval, decision, confidence };
 }
 
 function decide(dysplastic: number, neutrophils: number, point: OperatingPoint): Decision {
@@ -220,6 +239,25 @@ function countWarnings(cells: readonly CellRow[], unreadable: number): string[] 
     );
   }
   return found;
+}
+
+/** Say where the smear threshold is used under other conditions than it was fitted under. */
+function cautions(point: OperatingPoint, naming: Identity): string[] {
+  if (point.smear === null) return [];
+  if (point.cell === null) {
+    return [
+      `the cell cut-off ${sixDigits(point.cutoff)} was given by hand, and the smear threshold was ` +
+        "fitted with another; give a threshold too",
+    ];
+  }
+  const fitted = point.smear.fitted_on?.classifier as Identity | null | undefined;
+  if (!fitted || fitted.sha256 === naming.sha256) return [];
+  const short = ({ sha256 }: Identity) => sha256.slice(0, 12);
+  return [
+    `the smear threshold was fitted on cells named by ${fitted.name} ${fitted.version} ` +
+      `(${short(fitted)}), not by ${naming.name} ${naming.version} (${short(naming)}); ` +
+      "fit it again with 'cellnet calibrate'",
+  ];
 }
 
 /** Say how many entries of a folder are no images; empty where all are. */
