@@ -15,7 +15,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-core setup-export export web test lint format bench bench-docs wheel lock clean \
+.PHONY: help demo setup setup-core setup-export setup-ray export web test lint format bench bench-docs wheel lock clean \
 	train-dysplasianet train-model1 release-models
 .DELETE_ON_ERROR:
 
@@ -60,11 +60,18 @@ $(VENV)/export.done: requirements-export.lock $(VENV)/all.done
 	@$(PIP) install -qq --no-compile -r requirements-export.lock
 	@touch $@
 
+$(VENV)/ray.done: requirements-ray.lock $(VENV)/all.done
+	@echo "cellnet: installing Ray too (requirements-ray.lock)"
+	@$(PIP) install -qq --no-compile -r requirements-ray.lock
+	@touch $@
+
 setup-core: $(VENV)/core.done ## install what prediction needs into .venv
 
 setup: $(VENV)/all.done ## install everything (training, tests) into .venv
 
 setup-export: $(VENV)/export.done ## the same, and what ONNX needs
+
+setup-ray: $(VENV)/ray.done ## the same as setup, and Ray, for runs on a cluster
 
 lock: ## renew the lock files from setup.cfg
 	@rm -rf build/lock && mkdir -p build
@@ -72,7 +79,8 @@ lock: ## renew the lock files from setup.cfg
 	@build/lock/bin/python -m pip install -qq 'uv>=0.9,<1'
 	@for spec in ".lock --extra train --extra serve --extra test --extra build" \
 			"-core.lock --extra build --constraints requirements.lock" \
-			"-export.lock --extra export --constraints requirements.lock"; do \
+			"-export.lock --extra export --constraints requirements.lock" \
+			"-ray.lock --extra ray --constraints requirements.lock"; do \
 		set -- $$spec; out=requirements$$1; shift; \
 		build/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 			--generate-hashes --no-annotate --no-header --constraints .lock-constraints.txt \

@@ -425,7 +425,7 @@ def _environment() -> dict[str, str]:
         "system": platform.system(),
         "numpy": np.__version__,
     }
-    for package in ("ai-edge-litert", "opencv-python-headless"):
+    for package in ("ai-edge-litert", "opencv-python-headless", "simplejpeg"):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

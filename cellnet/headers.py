@@ -90,6 +90,14 @@ def read_header(data: bytes) -> Header:
     raise Refused(f"it is {_guess(data)}, not a JPEG, PNG, BMP, TIFF or WebP image")
 
 
+def _refuse_several(kind: str, what: str, number: int) -> None:
+    """Refuse a file of several images: which of them is the cell is not ours to choose."""
+    if number > 1:
+        raise Refused(
+            f"the {kind} holds {number} {what}, and one image is one cell; save each as a file"
+        )
+
+
 def _guess(data: bytes) -> str:
     for magic, name in _OTHERS:
         if data.startswith(magic):
@@ -112,6 +120,7 @@ _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # stuffed zeros and resta
 
 def _jpeg(data: bytes) -> Header:
     size: tuple[int, int] | None = None
+    orientation = 1
     position = 2
     while match := _MARKER.search(data, position):
         marker, position = match[1][0], match.end()
@@ -119,10 +128,12 @@ def _jpeg(data: bytes) -> Header:
             if size is None:
                 raise Refused("the JPEG holds no image")
             height, width = size
-            return Header("JPEG", width, height, "", False, 1, data)
+            return Header("JPEG", width, height, "", False, orientation, data)
         if marker in (0x01, 0xD8):
             continue
         (length,) = struct.unpack_from(">H", data, position)
+        if marker == 0xE1 and data[position + 2 : position + 8] == b"Exif\0\0":
+            orientation = _exif_orientation(data[position + 2 : position + length])
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and size is None:
             precision, height, width = struct.unpack_from(">BHH", data, position + 2)
             if precision != 8:
@@ -158,6 +169,8 @@ def _png(data: bytes) -> Header:
             alpha = alpha or name == b"tRNS"
         elif name == b"eXIf":
             orientation = _exif_orientation(data[position + 8 : end - 4])
+        elif name == b"acTL":
+            _refuse_several("PNG", "frames", struct.unpack_from(">I", data, position + 8)[0])
         position = end
         if name == b"IEND":
             break
@@ -192,16 +205,27 @@ _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 _TIFF_SIZES |= {16: 8, 17: 8, 18: 8}
 
 
-def _tiff_entries(data: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Walk over the first directory: tag and values (none where they are no whole numbers)."""
+def _tiff_directories(data: bytes) -> Iterator[dict[int, tuple[int, ...]]]:
+    """Walk from directory to directory: values by tag (none where they are no whole numbers)."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
+    pointer, step = ("Q", 20) if big else ("I", 12)
+    (start,) = struct.unpack_from(order + pointer, data, 8 if big else 4)
+    seen: set[int] = set()
+    while start and start not in seen:
+        seen.add(start)
+        (number,) = struct.unpack_from(order + ("Q" if big else "H"), data, start)
+        start += 8 if big else 2
+        if start + number * step > len(data):
+            raise Refused(_TRUNCATED)
+        yield dict(_tiff_entries(data, start, number, order, big))
+        (start,) = struct.unpack_from(order + pointer, data, start + number * step)
+
+
+def _tiff_entries(
+    data: bytes, start: int, number: int, order: str, big: bool
+) -> Iterator[tuple[int, tuple[int, ...]]]:
     entry_format, inline = ("HHQ", 8) if big else ("HHI", 4)
-    (start,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
-    (number,) = struct.unpack_from(order + ("Q" if big else "H"), data, start)
-    start += 8 if big else 2
-    if start + number * (20 if big else 12) > len(data):
-        raise Refused(_TRUNCATED)
     for index in range(number):
         position = start + index * (20 if big else 12)
         tag, kind, count = struct.unpack_from(order + entry_format, data, position)
@@ -217,7 +241,8 @@ def _tiff_entries(data: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
 
 
 def _tiff(data: bytes) -> Header:
-    tags = dict(_tiff_entries(data))
+    directories = _tiff_directories(data)
+    tags = next(directories, {})
 
     def first(tag: int, default: int) -> int:
         return (tags.get(tag) or (default,))[0]
@@ -243,16 +268,25 @@ def _tiff(data: bytes) -> Header:
             raise Refused("TIFF with extra channels is supported for RGB only; save it as RGB")
         # With 8 bits the decoder has multiplied the colours by the transparency already.
         alpha = "straight" if bits == 16 and first(338, 0) != 1 else "premultiplied"
+    _refuse_several("TIFF", "pages", 1 + sum(map(_is_page, directories)))
     deep = bits == 16 and photometric in (0, 1, 2)
     return Header("TIFF", width, height, alpha, deep, 1, data)
+
+
+def _is_page(tags: dict[int, tuple[int, ...]]) -> bool:
+    """Whether a further directory is an image of its own, not a smaller copy or a mask."""
+    reduced_or_mask = (tags.get(254) or (0,))[0] & 0b101
+    reduced_of_old = (tags.get(255) or (1,))[0] == 2
+    return not reduced_or_mask and not reduced_of_old and 256 in tags
 
 
 def _exif_orientation(data: bytes) -> int:
     data = data.removeprefix(b"Exif\0\0")
     try:
-        values = dict(_tiff_entries(data)).get(274, ()) if data[:2] in (b"II", b"MM") else ()
+        tags = next(_tiff_directories(data), {}) if data[:2] in (b"II", b"MM") else {}
     except (Refused, struct.error):
         return 1
+    values = tags.get(274, ())
     return values[0] if values and 1 <= values[0] <= 8 else 1
 
 
@@ -264,7 +298,7 @@ def _webp(data: bytes) -> Header:
     if size + 8 > len(data) + 1:  # the last padding byte is often left out
         raise Refused(_TRUNCATED)
     width = height = 0
-    alpha, orientation, position = False, 1, 12
+    alpha, orientation, frames, position = False, 1, 0, 12
     while position + 8 <= min(len(data), size + 8):
         name, length = struct.unpack_from("<4sI", data, position)
         body = position + 8
@@ -280,5 +314,8 @@ def _webp(data: bytes) -> Header:
             width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, body + 6))
         elif name == b"EXIF":
             orientation = _exif_orientation(data[body : body + length])
+        elif name == b"ANMF":
+            frames += 1
         position = body + length + length % 2
+    _refuse_several("WebP", "frames", frames)
     return Header("WebP", width, height, "straight" if alpha else "", False, orientation, data)

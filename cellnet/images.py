@@ -1,11 +1,10 @@
 """Files in, RGB arrays out: the only code of cellnet that opens an image.
 
-JPEG, PNG, BMP, TIFF (its first page) and WebP (its first frame) become ``(h, w, 3) uint8`` RGB
-whatever they were: grey, palette, CMYK (in a JPEG stored inverted, as Adobe does and every reader
-assumes), 16 bits a sample, transparent (put on white, a slide's background) or rotated by EXIF.
-Limits are checked on the header, before anything is decoded. Whatever cannot be used is an
-`UnreadableImage` with file and reason; nothing is skipped or replaced. What the images show is left
-to others.
+JPEG, PNG, BMP, TIFF and WebP become ``(h, w, 3) uint8`` RGB whatever they were: grey, palette, CMYK
+(in a JPEG stored inverted, as Adobe does and every reader assumes), 16 bits a sample, transparent
+(put on white, a slide's background) or rotated by EXIF. Limits are checked on the header, before
+anything is decoded. Whatever cannot be used is an `UnreadableImage` with file and reason, a file of
+several images among it: nothing is skipped or replaced. What the images show is left to others.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import simplejpeg
 
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.headers import MAX_PIXELS, Header, Refused, read_header
@@ -45,6 +45,9 @@ EXTENSIONS = frozenset(
 
 MAX_BYTES = 128 * 2**20
 """Larger files are refused before reading: MAX_PIXELS in three colours, uncompressed, fit in."""
+
+# What libjpeg-turbo's short interface says of channels that are stored at unusual sizes.
+_RARE_SAMPLING = "Could not determine subsampling"
 
 # Errors reach the caller as exceptions; the decoder's own lines on standard error would be seconds.
 if "OPENCV_LOG_LEVEL" not in os.environ:
@@ -130,9 +133,35 @@ def decode_image(data: bytes, name: str | Path = "<bytes>") -> np.ndarray:
             raise Refused(
                 f"it has {header.width} x {header.height} pixels; the limit is {MAX_PIXELS}"
             )
-        return _decode(header)
+        return _decode_jpeg(header) if header.format == "JPEG" else _decode(header)
     except Refused as refused:
         raise UnreadableImage(name, str(refused)) from None
+
+
+def _decode_jpeg(header: Header) -> np.ndarray:
+    """Decode without forgiving: where a scan is damaged, decoders go on with wrong pixels.
+
+    libjpeg fills the gap with grey or shifted blocks and says so on standard error at most; in its
+    strict mode simplejpeg makes an error of it. Its pixels are OpenCV's to the last bit.
+    """
+    kind = "RGB"
+    try:
+        if simplejpeg.decode_jpeg_header(header.data, strict=True)[2] in ("CMYK", "YCCK"):
+            kind = "CMYK"
+        image = simplejpeg.decode_jpeg(header.data, kind, strict=True)
+    except ValueError as error:
+        complaint = " ".join(str(error).split())
+        if _RARE_SAMPLING not in complaint:
+            complaint = complaint.removeprefix("Corrupt JPEG data: ")
+            raise Refused(f"the JPEG data are damaged ({complaint})") from None
+        kind = "rare"
+    if kind != "RGB":  # of four inks OpenCV makes colours, and it knows every sampling
+        data = np.frombuffer(header.data, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if image is None:
+            raise Refused("the JPEG data are damaged or of a kind that is not supported")
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return _upright(image, header.orientation)
 
 
 def _decode(header: Header) -> np.ndarray:

@@ -229,7 +229,16 @@ def pins(name: str) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-LOCKS = ("requirements-core.lock", "requirements.lock", "requirements-export.lock")
+#: Lock files of extras that are installed beside all the others, and what each brings.
+BESIDE = {
+    "export": {"onnx", "onnxruntime"},
+    "ray": {"filelock", "msgpack", "ray"},
+}
+LOCKS = (
+    "requirements-core.lock",
+    "requirements.lock",
+    *(f"requirements-{name}.lock" for name in BESIDE),
+)
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -237,7 +246,7 @@ def test_the_lock_files_follow_setup_cfg(lock):
     parser = setup_cfg()
     wanted = parser["options"]["install_requires"].split("\n")
     for name, extra in parser["options.extras_require"].items():
-        if lock == ("requirements-export.lock" if name == "export" else "requirements.lock"):
+        if lock == (f"requirements-{name}.lock" if name in BESIDE else "requirements.lock"):
             wanted += extra.split("\n")
     pinned = pins(lock)
     for line in filter(None, (line.split("#")[0].strip() for line in wanted)):
@@ -253,9 +262,10 @@ def test_the_lock_files_agree_and_name_no_registry():
     core, everything = pins("requirements-core.lock"), pins("requirements.lock")
     assert len(core) > 10
     assert {name: everything.get(name) for name in core} == core
-    beside = pins("requirements-export.lock")
-    assert set(beside) - set(everything) == {"onnx", "onnxruntime"}
-    assert all(everything[name] == beside[name] for name in set(beside) & set(everything))
+    for name, brought in BESIDE.items():
+        beside = pins(f"requirements-{name}.lock")
+        assert set(beside) - set(everything) == brought
+        assert all(everything[name] == beside[name] for name in set(beside) & set(everything))
     for name in LOCKS:
         text = (ROOT / name).read_text(encoding="utf-8")
         assert "://" not in text

@@ -20,7 +20,9 @@ describe("the table that Python's tests read too", () => {
   const whole = CASES.files.filter(
     // Of a huge PNG the header is enough to refuse it; the others may lose bytes that hold nothing.
     ({ why }: { why: string }) =>
-      !/huge|behind its end|on its head|animated|byte order|without compression/.test(why),
+      !/huge|behind its end|on its head|animated|byte order|without compression|smaller copy/.test(
+        why,
+      ),
   );
   test.each(whole)("every cut of $why is noticed", ({ data, format }) => {
     const file = bytes(data);

@@ -63,6 +63,15 @@ export function readHeader(data: Uint8Array): Header {
   throw new Refused(`it is ${guess(data)}, not a JPEG, PNG, BMP, TIFF or WebP image`);
 }
 
+/** Refuse a file of several images: which of them is the cell is not ours to choose. */
+function refuseSeveral(kind: Format, what: string, number: number): void {
+  if (number > 1) {
+    throw new Refused(
+      `the ${kind} holds ${number} ${what}, and one image is one cell; save each as a file`,
+    );
+  }
+}
+
 function guess(data: Uint8Array): string {
   const known = OTHERS.find(([magic]) => begins(data, magic));
   if (known) return known[1];
@@ -157,6 +166,8 @@ function png(data: Uint8Array): Header {
       alpha ||= name === "tRNS";
     } else if (name === "eXIf") {
       orientation = exifOrientation(data.subarray(position + 8, end - 4));
+    } else if (name === "acTL") {
+      refuseSeveral("PNG", "frames", bytes.getUint32(position + 8));
     }
     position = end;
     if (name === "IEND") break;
@@ -252,17 +263,32 @@ const TIFF_TYPES: Readonly<Record<number, readonly [number, Read?]>> = {
 
 type TiffEntry = { readonly values: readonly number[]; readonly place: number };
 
-/** Walk over the first directory: values (none where they are no whole numbers) by tag. */
-function tiffEntries(data: Uint8Array): Map<number, TiffEntry> {
+type TiffDirectory = ReadonlyMap<number, TiffEntry>;
+
+/** Walk from directory to directory: values (none where they are no whole numbers) by tag. */
+function* tiffDirectories(data: Uint8Array): Generator<TiffDirectory, undefined> {
   const bytes = view(data);
   const little = begins(data, "II");
   const big = bytes.getUint16(2, little) === 43;
+  const step = big ? 20 : 12;
+  const pointer = big ? huge : long;
+  const seen = new Set<number>();
+  let start = pointer(bytes, big ? 8 : 4, little);
+  while (start > 0 && !seen.has(start)) {
+    seen.add(start);
+    const number = (big ? huge : short)(bytes, start, little);
+    start += big ? 8 : 2;
+    if (start + number * step > data.length) throw new Refused(TRUNCATED);
+    yield tiffEntries(data, start, number, big);
+    start = pointer(bytes, start + number * step, little);
+  }
+}
+
+function tiffEntries(data: Uint8Array, start: number, number: number, big: boolean): TiffDirectory {
+  const bytes = view(data);
+  const little = begins(data, "II");
   const [step, inline] = big ? [20, 8] : [12, 4];
   const pointer = big ? huge : long;
-  let start = pointer(bytes, big ? 8 : 4, little);
-  const number = (big ? huge : short)(bytes, start, little);
-  start += big ? 8 : 2;
-  if (start + number * step > data.length) throw new Refused(TRUNCATED);
   const entries = new Map<number, TiffEntry>();
   for (let index = 0; index < number; index += 1) {
     const position = start + index * step;
@@ -283,7 +309,8 @@ function tiffEntries(data: Uint8Array): Map<number, TiffEntry> {
 }
 
 function tiff(data: Uint8Array): Header {
-  const entries = tiffEntries(data);
+  const directories = tiffDirectories(data);
+  const entries: TiffDirectory = directories.next().value ?? new Map();
   const tag = (number: number) => entries.get(number)?.values ?? [];
   const first = (number: number, otherwise: number) => tag(number)[0] ?? otherwise;
   const samples = first(277, 1);
@@ -312,6 +339,7 @@ function tiff(data: Uint8Array): Header {
     const isStraight = bits === 16 ? first(338, 0) !== 1 : first(338, 0) === 2;
     alpha = isStraight ? "straight" : "premultiplied";
   }
+  refuseSeveral("TIFF", "pages", 1 + [...directories].filter(isPage).length);
   const turn = first(274, 1);
   const orientation = turn >= 1 && turn <= 8 ? turn : 1;
   // The decoder refuses turned images and rounds premultiplied colours: both are done afterwards.
@@ -326,11 +354,19 @@ function tiff(data: Uint8Array): Header {
   return header("TIFF", first(256, 0), first(257, 0), decoded, alpha, orientation);
 }
 
+/** Whether a further directory is an image of its own, not a smaller copy or a mask. */
+function isPage(directory: TiffDirectory): boolean {
+  const first = (number: number, otherwise: number) =>
+    directory.get(number)?.values[0] ?? otherwise;
+  return (first(254, 0) & 0b101) === 0 && first(255, 1) !== 2 && directory.has(256);
+}
+
 function exifOrientation(data: Uint8Array): number {
   const bare = begins(data, "Exif\0\0") ? data.subarray(6) : data;
   if (!begins(bare, "II") && !begins(bare, "MM")) return 1;
   try {
-    const value = tiffEntries(bare).get(274)?.values[0] ?? 1;
+    const directory = tiffDirectories(bare).next().value;
+    const value = directory?.get(274)?.values[0] ?? 1;
     return value >= 1 && value <= 8 ? value : 1;
   } catch (error) {
     if (error instanceof Refused || error instanceof RangeError) return 1;
@@ -349,6 +385,7 @@ function webp(data: Uint8Array): Header {
   let alpha = false;
   let orientation = 1;
   let decoded = data;
+  let frames = 0;
   let position = 12;
   while (position + 8 <= Math.min(data.length, size + 8)) {
     const name = latin(data, position, position + 4);
@@ -370,9 +407,12 @@ function webp(data: Uint8Array): Header {
       // Some browsers turn a WebP by it and some do not: under another name none does.
       decoded = decoded.slice();
       decoded.set([0x58, 0x58, 0x58, 0x58], position);
+    } else if (name === "ANMF") {
+      frames += 1;
     }
     position = body + length + (length % 2);
   }
+  refuseSeveral("WebP", "frames", frames);
   return header("WebP", width, height, decoded, alpha ? "straight" : "", orientation);
 }
 
