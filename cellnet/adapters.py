@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -56,8 +56,13 @@ class Found:
     dropped: list[Dropped] = field(default_factory=list)
 
 
-def adapt(name: str, source: str | Path) -> Found:
+def adapt(name: str, source: str | Path, also: Sequence[str] = ()) -> Found:
     """List a data set with the adapter of that name.
+
+    Args:
+        name: A key of `ADAPTERS`.
+        source: The data set's folder.
+        also: Classes beside `cellnet.cells.CLASSES` that it may have folders for.
 
     Raises:
         CellnetError: When there is no such adapter, or the source is not laid out as it expects.
@@ -66,17 +71,17 @@ def adapt(name: str, source: str | Path) -> Found:
         raise CellnetError(
             f"there is no adapter '{name}'; valid adapters are: {', '.join(ADAPTERS)}"
         )
-    return ADAPTERS[name](Path(source))
+    return ADAPTERS[name](Path(source), also)
 
 
-def pbc(source: Path) -> Found:
+def pbc(source: Path, also: Sequence[str] = ()) -> Found:
     """Read the peripheral blood cells of Acevedo et al. (2020): one folder a class.
 
     The beginning of a file's name carries the sub-type of neutrophils and immature granulocytes.
     The data set knows neither patients nor smears.
     """
     found = Found()
-    for path, label in _in_class_folders(source, found):
+    for path, label in _in_class_folders(source, found, also):
         found.candidates.append(
             Candidate(
                 path,
@@ -89,7 +94,7 @@ def pbc(source: Path) -> Found:
     return found
 
 
-def folder(source: Path) -> Found:
+def folder(source: Path, also: Sequence[str] = ()) -> Found:
     """Read one's own images: one folder a class, named as in `cellnet.cells.CLASSES`.
 
     Sub-folders of a class folder are walked. A ``metadata.csv`` in the source may tell more about
@@ -98,7 +103,7 @@ def folder(source: Path) -> Found:
     """
     metadata = _read_metadata(source / METADATA)
     found = Found()
-    for path, label in _in_class_folders(source, found):
+    for path, label in _in_class_folders(source, found, also):
         found.candidates.append(
             Candidate(path, label, source=source.resolve().name, **metadata.pop(path, {}))
         )
@@ -112,11 +117,11 @@ def folder(source: Path) -> Found:
     return found
 
 
-ADAPTERS: dict[str, Callable[[Path], Found]] = {"pbc": pbc, "folder": folder}
+ADAPTERS: dict[str, Callable[[Path, Sequence[str]], Found]] = {"pbc": pbc, "folder": folder}
 """The adapters by name."""
 
 
-def _in_class_folders(source: Path, found: Found) -> list[tuple[str, str]]:
+def _in_class_folders(source: Path, found: Found, also: Sequence[str]) -> list[tuple[str, str]]:
     """List ``(path, label)`` of the images in class folders; ``found.dropped`` gets the rest."""
     listing = find_images(source)
     _note_passed_over(listing, found)
@@ -133,7 +138,7 @@ def _in_class_folders(source: Path, found: Found) -> list[tuple[str, str]]:
         if not rest:
             found.dropped.append(Dropped(path, "no class folder", "it stands beside the folders"))
             continue
-        pairs.append((path, _class_of(first, source)))
+        pairs.append((path, _class_of(first, source, also)))
     if not pairs:
         raise CellnetError(
             f"there is no image in a class folder of {source}; "
@@ -142,15 +147,15 @@ def _in_class_folders(source: Path, found: Found) -> list[tuple[str, str]]:
     return pairs
 
 
-def _class_of(name: str, source: Path) -> str:
-    label = name.lower()
-    if label in CLASSES:
+def _class_of(name: str, source: Path, also: Sequence[str]) -> str:
+    label, classes = name.lower(), (*CLASSES, *also)
+    if label in classes:
         return label
-    near = difflib.get_close_matches(label, CLASSES, 1)
+    near = difflib.get_close_matches(label, classes, 1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise CellnetError(
         f"the folder '{name}' in {source} is named after no class; {hint}rename it to one of: "
-        f"{', '.join(CLASSES)} (ig is an immature granulocyte), or move it elsewhere"
+        f"{', '.join(classes)} (ig is an immature granulocyte), or move it elsewhere"
     )
 
 

@@ -42,7 +42,7 @@ class Pool:
 
 
 class Sampler:
-    """An endless, balanced, seeded order of samples.
+    """An endless, seeded order of samples, balanced unless it is asked not to be.
 
     Every class gives the same number of images to an epoch ("resampling to N a class"): a pool with
     fewer repeats its images, one with more uses another part of them in the next epoch. Classes
@@ -51,27 +51,29 @@ class Sampler:
     Args:
         pools: At least one for each class; the draws of each class add up to the same number.
         seed: Seed of the order.
+        balanced: Whether they must. Else each class gives as many as its pools draw, and all are
+            shuffled together, as in the thesis's unbalanced training (its figure 4.17).
 
     Raises:
-        CellnetError: A pool is empty, or classes are not balanced.
+        CellnetError: A pool is empty, or classes are not balanced and should be.
     """
 
-    def __init__(self, pools: Sequence[Pool], seed: int):
+    def __init__(self, pools: Sequence[Pool], seed: int, balanced: bool = True):
         totals: dict[int, int] = {}
         for pool in pools:
             if pool.draws and not pool.paths:
                 raise CellnetError(f"no image to train class {pool.label} with")
             totals[pool.label] = totals.get(pool.label, 0) + pool.draws
-        if len(set(totals.values())) != 1 or 0 in totals.values():
+        if (balanced and len(set(totals.values())) != 1) or 0 in totals.values():
             raise CellnetError(
                 f"classes must give an epoch the same number of images, got {totals}"
             )
         self.pools = tuple(pools)
         self.seed = seed
+        self.balanced = balanced
         self.classes = sorted(totals)
-        self.per_class = totals[self.classes[0]]
         #: Samples in an epoch.
-        self.epoch_size = self.per_class * len(self.classes)
+        self.epoch_size = sum(totals.values())
         #: The image that stopped a dataset of this sampler: TensorFlow passes on no exception.
         self.failure: UnreadableImage | None = None
         self._order = lru_cache(maxsize=2)(self._epoch_order)
@@ -83,7 +85,7 @@ class Sampler:
         return self.pools[pool].paths[index], self.pools[pool].label
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
-        """``(epoch_size, 2) int64``: pool and index in the pool, classes alternating."""
+        """``(epoch_size, 2) int64``: pool and index in the pool; classes alternate if balanced."""
         columns = []
         for label in self.classes:
             column = [
@@ -93,6 +95,9 @@ class Sampler:
             ]
             rng = np.random.default_rng((self.seed, epoch, label))
             columns.append(rng.permutation(np.concatenate(column)))
+        if not self.balanced:
+            rng = np.random.default_rng((self.seed, epoch, 3))
+            return rng.permutation(np.concatenate(columns))
         return np.stack(columns, axis=1).reshape(-1, 2)
 
     def _draws(self, number: int, pool: Pool, epoch: int) -> np.ndarray:

@@ -31,6 +31,7 @@ from cellnet.operating_point import (
     write_operating_point,
 )
 from cellnet.outputs import check_writable
+from cellnet.seen import count_seen, seen_warnings
 from cellnet.truth import (
     SmearCounts,
     SmearScores,
@@ -113,9 +114,14 @@ def calibrate(
             **({} if column is None else {"grouped_by": column, "groups": len(set(groups))}),
             "between": int(np.count_nonzero(~used)),
             "unreadable": len(cells.unreadable),
+            "seen": count_seen(bundle, cells.rows),
         },
     )
     smears = score_smears(bundle, namer, manifest, by_smear, progress)
+    data = {**data, "seen": count_seen(bundle, smears.rows)}
+    for judged in (bundle, namer):
+        for warning in seen_warnings(judged, [*cells.rows, *smears.rows]) if judged else ():
+            log.warning("%s", warning)
     point = fit_point(cutoff, cell_fit, smears, diagnoses, minimum_neutrophils, data, bundle, namer)
     for entry in [*cells.unreadable, *smears.unreadable]:
         log.warning("not used: %s: %s", entry["file"], entry["reason"])

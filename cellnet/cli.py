@@ -182,6 +182,13 @@ def _add_data(commands) -> None:
         choices=ADAPTERS,
         help="how SOURCE is laid out: as the data set PBC, or one sub-folder a class",
     )
+    parser.add_argument(
+        "--sides",
+        type=Path,
+        metavar="FILE",
+        help="keep the division that a model was trained with (training/splits/pbc.csv); images "
+        "that are not in it go to test",
+    )
     _add_making(parser)
 
     parser = _command(

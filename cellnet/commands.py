@@ -106,7 +106,13 @@ def data_prepare(arguments: Namespace) -> int:
     """``cellnet data prepare``."""
     from cellnet.prepare import prepare
 
-    made = prepare(arguments.source, arguments.adapter, arguments.out, seed=arguments.seed)
+    made = prepare(
+        arguments.source,
+        arguments.adapter,
+        arguments.out,
+        seed=arguments.seed,
+        sides=arguments.sides,
+    )
     _print_text(made.summary())
     return 0
 

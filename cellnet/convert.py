@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cellnet import __version__, bundle, networks
+from cellnet import __version__, bundle, networks, seen
 from cellnet.cells import CLASSES, NEUTROPHIL
 from cellnet.errors import CellnetError
 from cellnet.recipe import Recipe, write_recipe
@@ -94,11 +94,16 @@ def _plain(model: keras.Model, recipe: Recipe) -> keras.Model:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        plain = networks.build(recipe.network.name, **recipe.network.arguments)
+        plain = networks.build(recipe.network.name, **_shape_of(recipe))
     finally:
         keras.config.set_dtype_policy(policy)
     plain.set_weights([np.asarray(weight, np.float32) for weight in model.get_weights()])
     return plain
+
+
+def _shape_of(recipe: Recipe) -> dict:
+    """The builder's arguments less the weights that training began with: it has others now."""
+    return {key: value for key, value in recipe.network.arguments.items() if key != "weights"}
 
 
 def _write(
@@ -118,7 +123,7 @@ def _write(
         "network": {
             "name": recipe.network.name,
             "arguments": {
-                key: value for key, value in recipe.network.arguments.items() if key != "batch_norm"
+                key: value for key, value in _shape_of(recipe).items() if key != "batch_norm"
             },
             "parameters": model.count_params(),
         },
@@ -151,9 +156,16 @@ def _write(
     (part / bundle.FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     golden = _golden(bundle.load(part))
     (part / "golden.npz").write_bytes(golden)
+    known = seen.pack_seen(sets.seen)
+    (part / seen.FILE).write_bytes(known)
     description["golden"] = {
         "file": "golden.npz",
         "sha256": hashlib.sha256(golden).hexdigest(),
+    }
+    description["seen"] = {
+        "file": seen.FILE,
+        "sha256": hashlib.sha256(known).hexdigest(),
+        "images": {side: len(hashes) for side, hashes in sets.seen.items()},
     }
     (part / bundle.FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     old = target.with_name(target.name + ".old")

@@ -30,6 +30,7 @@ from cellnet.measure import measure_cells, measure_classes, measure_smears
 from cellnet.metrics import REPEATS, proportion
 from cellnet.operating_point import OperatingPoint, read_operating_point
 from cellnet.outputs import write_text
+from cellnet.seen import count_seen, seen_warnings
 from cellnet.smear import HOLDS
 from cellnet.truth import (
     Answers,
@@ -135,6 +136,14 @@ def evaluate(
             )
         result = _granularity(bundle, manifest, split, group, classifier, repeats, seed, progress)
     result = {**head, **result}
+    rows = [row for name in result.get("splits", [split]) for row in manifest.split(name)]
+    seen = {"model": count_seen(bundle, rows)}
+    warnings = seen_warnings(bundle, rows)
+    if result.get("classifier") is not None:
+        namer = load_classifier(classifier)
+        seen["classifier"] = count_seen(namer, rows)
+        warnings += seen_warnings(namer, rows)
+    result = {**result, "seen": seen, "warnings": [*warnings, *result["warnings"]]}
     if split in NO_TEST:
         result["warnings"] = [
             f"cells of the split '{split}' train a model or choose its epoch: this says nothing of "

@@ -8,32 +8,29 @@ matplotlib, which comes with the extra ``train``; it is imported when a page is 
 
 from __future__ import annotations
 
-import base64
-import io
-import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cellnet.errors import CellnetError
+from cellnet.measured_page import (
+    COLOURS,
+    DYSPLASTIC,
+    FAINT,
+    GRID,
+    INK,
+    NORMAL,
+    decimal,
+    environment,
+    interval,
+    picture,
+    require_plots,
+    single_roc,
+    unit_square,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["render", "require_plots", "summary"]
 
-# Okabe and Ito's colours, which people with any colour vision can tell apart, and a grey.
-COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#56b4e9",
-    "#e69f00",
-    "#7f6000",
-    "#000000",
-)
-INK, FAINT, GRID = "#1d2433", "#6b7385", "#dfe3ea"
-DYSPLASTIC, NORMAL = "#d55e00", "#0072b2"
 MOST_MISTAKES = 40
 
 WAYS = {
@@ -41,21 +38,6 @@ WAYS = {
     "smears_by_known_neutrophils": "Smears, over the manifest's own neutrophils",
     "cells": "Cells",
 }
-
-
-def require_plots() -> None:
-    """Check that the plotting library is there, before hours of work are spent.
-
-    Raises:
-        CellnetError: where it is not, naming the extra that brings it.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise CellnetError(
-            "the page of an evaluation needs matplotlib, which is not installed: "
-            "install the extra with `pip install 'cellnet[train]'`, or leave --html out"
-        ) from None
 
 
 def render(result: dict[str, Any]) -> str:
@@ -71,33 +53,21 @@ def render(result: dict[str, Any]) -> str:
         CellnetError: where matplotlib is not installed.
     """
     require_plots()
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("cellnet"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=_percent, interval=_interval, number=_number, heat=_heat, count=_count
-    )
     plots: dict[str, Any]
     if result["kind"] == "classes":
         plots = {
-            "Sensitivity and precision of each class": _picture(
+            "Sensitivity and precision of each class": picture(
                 lambda axes: _forest(axes, result["per_class"]),
                 "Sensitivity and precision of each class with 95 % intervals",
                 height=4.6,
             ),
-            "ROC, one class against all others": _picture(
+            "ROC, one class against all others": picture(
                 lambda axes: _rocs(axes, result), "ROC curves of the classes"
             ),
-            "The same, upper left corner": _picture(
+            "The same, upper left corner": picture(
                 lambda axes: _rocs(axes, result, corner=True), "ROC curves, upper left corner"
             ),
-            "Reliability of the probability": _picture(
+            "Reliability of the probability": picture(
                 lambda axes: _reliability(axes, result["calibration"], "probability", "right"),
                 "Share of right answers by probability",
             ),
@@ -107,8 +77,10 @@ def render(result: dict[str, Any]) -> str:
             split: {way: _granularity_plots(way, found) for way, found in parts.items()}
             for split, parts in result["sets"].items()
         }
-    return environment.get_template("evaluation.html").render(
-        result=result, plots=plots, ways=WAYS, most_mistakes=MOST_MISTAKES
+    return (
+        environment()
+        .get_template("evaluation.html")
+        .render(result=result, plots=plots, ways=WAYS, most_mistakes=MOST_MISTAKES)
     )
 
 
@@ -116,22 +88,22 @@ def _granularity_plots(way: str, found: dict[str, Any]) -> dict[str, str]:
     """Pictures of one part of one set, by title."""
     plots = {}
     if way == "cells":
-        plots["Scores of normal and dysplastic cells"] = _picture(
+        plots["Scores of normal and dysplastic cells"] = picture(
             lambda axes: _histogram(axes, found), "Histogram of granularity scores by truth"
         )
-        plots["ROC of the score"] = _picture(
-            lambda axes: _single_roc(axes, found), "ROC curve of the granularity score"
+        plots["ROC of the score"] = picture(
+            lambda axes: single_roc(axes, found), "ROC curve of the granularity score"
         )
-        plots["Reliability of the score"] = _picture(
+        plots["Reliability of the score"] = picture(
             lambda axes: _reliability(axes, found["calibration"], "granularity score", "normal"),
             "Share of normal cells by score",
         )
         return plots
-    plots["Dysplastic share of each smear"] = _picture(
+    plots["Dysplastic share of each smear"] = picture(
         lambda axes: _smear_shares(axes, found), "Dysplastic share of each smear by diagnosis"
     )
-    plots["ROC of the dysplastic share"] = _picture(
-        lambda axes: _single_roc(axes, found), "ROC curve of the dysplastic share"
+    plots["ROC of the dysplastic share"] = picture(
+        lambda axes: single_roc(axes, found), "ROC curve of the dysplastic share"
     )
     return plots
 
@@ -172,84 +144,13 @@ def summary(result: dict[str, Any]) -> str:
 def _line(title: str, estimate: dict[str, Any]) -> str:
     if estimate["value"] is None:
         return f"  {title}: undefined (n = {estimate['n']})"
-    told = f"  {title} {_number(estimate['value'])}"
+    told = f"  {title} {decimal(estimate['value'])}"
     if estimate["ci95"] is not None:
-        told += f" (95 % interval {_interval(estimate, 'number')})"
+        told += f" (95 % interval {interval(estimate, 'number')})"
     return told
 
 
-# --- numbers for people ------------------------------------------------------------------------
-
-
-def _cut(value: float, digits: int) -> str:
-    """A number with so many digits; never rounded up to its whole, which only a whole may show."""
-    text = f"{value:.{digits}f}"
-    if float(text) in (1.0, 100.0) and value < float(text):
-        return f"{float(text) - 10.0**-digits:.{digits}f}"
-    return text
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else _cut(100 * value, digits)
-
-
-def _number(value: float | None, digits: int = 4) -> str:
-    return "–" if value is None else _cut(value, digits)
-
-
-def _interval(estimate: dict[str, Any], form: str = "percent") -> str:
-    if estimate["ci95"] is None:
-        return ""
-    show = _percent if form == "percent" else _number
-    return " to ".join(show(end) for end in estimate["ci95"])
-
-
-def _count(value: int) -> str:
-    return f"{value:,}".replace(",", "\u202f")
-
-
-def _heat(count: int, total: int) -> str:
-    """Background of a confusion matrix's field: the share of its row, on a root scale."""
-    share = math.sqrt(count / total) if total else 0.0
-    return f"{0.75 * share:.3f}"
-
-
 # --- pictures ----------------------------------------------------------------------------------
-
-
-def _picture(draw: Callable[[Axes], None], told: str, height: float = 4.2) -> str:
-    """An <img> with an SVG inside; ``told`` is what is read out instead."""
-    import matplotlib
-    from markupsafe import Markup, escape
-    from matplotlib.figure import Figure
-
-    style = {
-        "font.size": 11,
-        "axes.edgecolor": FAINT,
-        "axes.labelcolor": INK,
-        "text.color": INK,
-        "xtick.color": FAINT,
-        "ytick.color": INK,
-        "axes.grid": True,
-        "grid.color": GRID,
-        "axes.axisbelow": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "svg.fonttype": "path",
-        "svg.hashsalt": "cellnet",
-        "legend.frameon": False,
-    }
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(5.2, height), layout="constrained")
-        draw(figure.add_subplot())
-        stream = io.BytesIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    data = base64.b64encode(stream.getvalue()).decode("ascii")
-    return Markup(f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(told)}" width="520">')
-
-
-def _unit_square(axes: Axes, across: str, up: str) -> None:
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=across, ylabel=up, aspect="equal")
 
 
 def _forest(axes: Axes, per_class: dict[str, Any]) -> None:
@@ -290,7 +191,7 @@ def _rocs(axes: Axes, result: dict[str, Any], corner: bool = False) -> None:
     for number, (name, curve) in enumerate(result["curves"].items()):
         if curve is None:
             continue
-        area = _number(result["per_class"][name]["auc"]["value"])
+        area = decimal(result["per_class"][name]["auc"]["value"])
         axes.step(
             curve["false_positive_rate"],
             curve["sensitivity"],
@@ -301,41 +202,12 @@ def _rocs(axes: Axes, result: dict[str, Any], corner: bool = False) -> None:
             label=f"{name} {area}",
         )
     axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":")
-    _unit_square(axes, "1 - specificity", "sensitivity")
+    unit_square(axes, "1 - specificity", "sensitivity")
     if corner:
         axes.set(xlim=(-0.002, 0.1), ylim=(0.9, 1.002))
     else:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower right", title="AUC", fontsize=10, alignment="left")
-
-
-def _single_roc(axes: Axes, found: dict[str, Any]) -> None:
-    curve = found["curve"]
-    _unit_square(axes, "1 - specificity", "sensitivity")
-    axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":")
-    if curve is None:
-        axes.text(0.5, 0.55, "one of the two kinds is missing", ha="center", color=FAINT)
-        return
-    axes.plot(
-        curve["false_positive_rate"],
-        curve["sensitivity"],
-        color=COLOURS[0],
-        lw=2,
-        label=f"AUC {_number(found['auc']['value'])}",
-        clip_on=False,
-    )
-    if None not in (found["sensitivity"]["value"], found["specificity"]["value"]):
-        axes.plot(
-            1 - found["specificity"]["value"],
-            found["sensitivity"]["value"],
-            "o",
-            ms=9,
-            color=COLOURS[1],
-            label="operating point",
-            clip_on=False,
-            zorder=5,
-        )
-    axes.legend(loc="lower right")
 
 
 def _reliability(axes: Axes, calibration: dict[str, Any], across: str, what: str) -> None:
@@ -354,7 +226,7 @@ def _reliability(axes: Axes, calibration: dict[str, Any], across: str, what: str
         ms=5,
         zorder=4,
     )
-    _unit_square(axes, f"{across} (grey: how many cells)", f"share {what}")
+    unit_square(axes, f"{across} (grey: how many cells)", f"share {what}")
 
 
 def _histogram(axes: Axes, found: dict[str, Any]) -> None:
@@ -370,7 +242,7 @@ def _histogram(axes: Axes, found: dict[str, Any]) -> None:
             label=f"{key} ({found[key]})",
         )
     cut = float(found["rule"].rsplit(" ", 1)[1])
-    axes.axvline(cut, color=INK, lw=1.2, ls="--", label=f"cut-off {_number(cut)}")
+    axes.axvline(cut, color=INK, lw=1.2, ls="--", label=f"cut-off {decimal(cut)}")
     if max([*found["scores"]["dysplastic"], *found["scores"]["normal"]]) > 50:
         axes.set_yscale("symlog", linthresh=10)
     axes.set(xlim=(0, 1), xlabel="granularity score", ylabel="cells", ylim=(0, None))

@@ -20,12 +20,19 @@ from cellnet.tensorflow_import import import_tensorflow
 if TYPE_CHECKING:
     import tensorflow as tf
 
-__all__ = ["ACTIVATION_MAP", "IMAGES", "Graph"]
+__all__ = ["ACTIVATION_MAP", "IMAGES", "INPUT", "Graph", "pooling_of"]
 
 IMAGES = "images"
 """Name of the input."""
 ACTIVATION_MAP = "activation_map"
 """Name of the second output; the first is named by the bundle's kind."""
+INPUT = "input"
+"""Name under which `Graph._passed` is told of the resized and scaled image."""
+
+
+def pooling_of(layer: Layer) -> str:
+    """Name of the pooling behind a convolution: ``pool3`` behind ``conv3``."""
+    return f"pool{layer.name.removeprefix('conv')}"
 
 
 class Graph:
@@ -80,20 +87,25 @@ class Graph:
         x = x * np.float32(self.given["scale"])
         if self.given["offset"]:
             x = x + np.float32(self.given["offset"])
+        self._passed(INPUT, x)
         for layer in self.convolutions:
             x = tf.nn.conv2d(x, self._held(layer, "kernel"), strides=1, padding="VALID")
-            x = tf.nn.relu(tf.nn.bias_add(x, self._held(layer, "bias")))
+            x = self._relu(tf.nn.bias_add(x, self._held(layer, "bias")))
+            self._passed(layer.name, x)
             if layer.pooled:
                 x = tf.nn.max_pool2d(x, 2, 2, "VALID")
             x = self._scaled(layer, x)
+            if layer.pooled:
+                self._passed(pooling_of(layer), x)
         found = [x]
         x = tf.reshape(x, [-1, int(np.prod(x.shape[1:]))])
         for layer in self.dense:
             x = tf.matmul(x, self._held(layer, "kernel"))
             x = tf.nn.bias_add(x, self._held(layer, "bias"))
             if layer.activation == "relu":
-                x = tf.nn.relu(x)
+                x = self._relu(x)
             x = self._scaled(layer, x)
+            self._passed(layer.name, x)
             found.append(x)
         return found
 
@@ -130,6 +142,12 @@ class Graph:
         flat = tf.reshape(features, [-1, height * width, channels])
         maps = tf.matmul(flat, tf.transpose(alpha, [1, 0, 2]))
         return tf.reshape(maps, [-1, height, width, outputs], name=ACTIVATION_MAP)
+
+    def _relu(self, x: tf.Tensor) -> tf.Tensor:
+        return self.tf.nn.relu(x)
+
+    def _passed(self, name: str, x: tf.Tensor) -> None:
+        """Called with what each layer answers: for whoever looks inside, nothing here."""
 
     def _scaled(self, layer: Layer, x: tf.Tensor) -> tf.Tensor:
         return x if layer.scale is None else x * self._held(layer, "scale")

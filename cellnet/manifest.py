@@ -56,7 +56,7 @@ class Row:
     Attributes:
         path: Where it is, relative to the manifest's root, with ``/`` between folders.
         sha256: Of the file's bytes, 64 hexadecimal digits in lower case.
-        label: One of `cellnet.cells.CLASSES`.
+        label: One of `cellnet.cells.CLASSES`, or of others that the reader asks for.
         subtype: What more is known, for example ``band neutrophil``; else empty.
         source: The data set that it comes from.
         licence: The licence of that data set.
@@ -142,13 +142,14 @@ def counts(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
 
     Returns:
         ``{split: {label: count}}``, splits in the order of their first row, labels in the order of
-        `cellnet.cells.CLASSES`; labels without a row are left out.
+        `cellnet.cells.CLASSES`, then others; labels without a row are left out.
     """
     table: dict[str, Counter[str]] = {}
     for row in rows:
         table.setdefault(row.split, Counter())[row.label] += 1
+    labels = dict.fromkeys([*CLASSES, *sorted({label for it in table.values() for label in it})])
     return {
-        split: {label: found[label] for label in CLASSES if found[label]}
+        split: {label: found[label] for label in labels if found[label]}
         for split, found in table.items()
     }
 
@@ -183,7 +184,11 @@ def check_disjoint(rows: Iterable[Row], name: str = "the manifest") -> None:
 
 
 def write_manifest(
-    folder: str | Path, rows: Sequence[Row], root: str | Path, about: dict[str, Any] | None = None
+    folder: str | Path,
+    rows: Sequence[Row],
+    root: str | Path,
+    about: dict[str, Any] | None = None,
+    also: Sequence[str] = (),
 ) -> Path:
     """Write ``manifest.csv`` and ``manifest.json`` into a folder.
 
@@ -195,6 +200,7 @@ def write_manifest(
         root: Where the rows' paths start. An absolute path is written as it is; a relative one is
             meant (and written) relative to ``folder``.
         about: What else ``manifest.json`` should say (``seed``, ``adapter``, ...).
+        also: Labels beside `cellnet.cells.CLASSES` that rows may have.
 
     Returns:
         The path of ``manifest.csv``.
@@ -205,7 +211,7 @@ def write_manifest(
     folder = Path(folder)
     target = folder / "manifest.csv"
     rows = list(rows)
-    _check(rows, target, first_line=2)
+    _check(rows, target, also=also)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -224,13 +230,17 @@ def write_manifest(
     return target
 
 
-def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
+def read_manifest(
+    path: str | Path, root: str | Path | None = None, also: Sequence[str] = ()
+) -> Manifest:
     """Read a manifest and check every row.
 
     Args:
         path: The folder with ``manifest.csv`` and ``manifest.json``, or the CSV file itself.
         root: Where the images are, when they were moved since; else what ``manifest.json`` says,
             else (there is none) the CSV file's folder.
+        also: Labels beside `cellnet.cells.CLASSES` that the reader knows what to do with; a row
+            with another one is an error.
 
     Returns:
         The checked rows. Whether the files are there is not looked at: see
@@ -250,7 +260,7 @@ def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
     except (OSError, UnicodeDecodeError) as error:
         raise CellnetError(f"cannot read the manifest {file}: {error}") from None
     about = _read_about(file.with_suffix(".json"))
-    rows = _parse(text, file)
+    rows = _parse(text, file, also)
     if root is None:
         root = file.parent / str(about.get("root", "."))
     return Manifest(Path(root), rows, about, file)
@@ -268,7 +278,7 @@ def _read_about(file: Path) -> dict[str, Any]:
     return about
 
 
-def _parse(text: str, file: Path) -> list[Row]:
+def _parse(text: str, file: Path, also: Sequence[str]) -> list[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[Row] = []
     lines: list[int] = []
@@ -299,17 +309,20 @@ def _parse(text: str, file: Path) -> list[Row]:
             lines.append(reader.line_num)
     except csv.Error as error:
         raise CellnetError(f"{file}, line {reader.line_num}: no valid CSV: {error}") from None
-    _check(rows, file, lines)
+    _check(rows, file, lines, also)
     return rows
 
 
 def _check(
-    rows: Sequence[Row], file: Path, lines: Sequence[int] | None = None, first_line: int = 2
+    rows: Sequence[Row],
+    file: Path,
+    lines: Sequence[int] | None = None,
+    also: Sequence[str] = (),
 ) -> None:
     seen: dict[str, int] = {}
     for index, row in enumerate(rows):
-        line = lines[index] if lines else first_line + index
-        wrong = _fault(row)
+        line = lines[index] if lines else 2 + index
+        wrong = _fault(row, also)
         if not wrong and row.path in seen:
             wrong = f"the path {row.path} stands on line {seen[row.path]} already"
         if wrong:
@@ -317,7 +330,7 @@ def _check(
         seen[row.path] = line
 
 
-def _fault(row: Row) -> str:
+def _fault(row: Row, also: Sequence[str]) -> str:
     """Say what is wrong with a row, or nothing."""
     splits = tuple(dict.fromkeys(SPLITS + COHORT_SPLITS))
     windows = PureWindowsPath(row.path)
@@ -329,8 +342,8 @@ def _fault(row: Row) -> str:
         return f"the path {row.path} leaves the manifest's root; '..' is not allowed"
     if not re.fullmatch(r"[0-9a-f]{64}", row.sha256):
         return f"the sha256 '{row.sha256}' is not 64 hexadecimal digits in lower case"
-    if row.label not in CLASSES:
-        return f"the label '{row.label}' is unknown; valid are: {', '.join(CLASSES)}"
+    if row.label not in CLASSES and row.label not in also:
+        return f"the label '{row.label}' is unknown; valid are: {', '.join((*CLASSES, *also))}"
     if row.split not in splits:
         return f"the split '{row.split}' is unknown; valid are: {', '.join(splits)}"
     if row.granularity:

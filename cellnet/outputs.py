@@ -1,8 +1,12 @@
-"""Files and folders that a command writes: checked before the work, written whole or not at all."""
+"""Files and folders that a command writes: checked before the work, written whole or not at all.
+
+A folder that is filled over hours is held by one process at a time.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -14,7 +18,7 @@ from typing import IO
 
 from cellnet.errors import CellnetError
 
-__all__ = ["check_writable", "new_folder", "write_text"]
+__all__ = ["check_writable", "hold", "new_folder", "write_text"]
 
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
@@ -108,6 +112,28 @@ def new_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(partial, out)  # replaces an empty folder too
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def hold(folder: Path, doing: str) -> Iterator[None]:
+    """Hold a folder for this process; the lock (``.lock``) falls with the process.
+
+    Args:
+        folder: An existing folder.
+        doing: What a process does that holds it, such as ``trains``, for the message.
+
+    Raises:
+        CellnetError: Another process holds it, or the lock cannot be written.
+    """
+    file = folder / ".lock"
+    with _told(file):
+        stream = file.open("w")
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise CellnetError(f"another process {doing} in {folder}") from error
+        yield
 
 
 def _is_special(file: Path) -> bool:

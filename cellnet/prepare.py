@@ -1,9 +1,10 @@
 """A data set in, a manifest out: everything readable once, labelled once, on one side of a split.
 
-Unreadable files, copies, near copies and images under two labels are left out, each listed with its
-reason in ``dropped.csv``: nothing goes in silence. Crops that overlap, each around another cell of
-one field, stay, with the field as their ``source_cell``. How a source is laid out is known to
-`adapters`, what a copy is to `duplicates`, and who stands on which side to `splits`.
+Unreadable files, copies, near copies (turned and mirrored ones too) and images under two labels are
+left out, each listed with its reason in ``dropped.csv``: nothing goes in silence. Crops that
+overlap, each around another cell of one field, stay, with the field as their ``source_cell``. How a
+source is laid out is known to `adapters`, what a copy is to `duplicates`, and who stands on which
+side to `splits`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,11 +22,13 @@ from typing import Any
 from tqdm import tqdm
 
 from cellnet.adapters import Candidate, Dropped, adapt
+from cellnet.bundle import sha256_of
 from cellnet.duplicates import (
     CORRELATION,
     HASH_DISTANCE,
     SAME_CENTRE,
     SPECTRUM_SIMILARITY,
+    TURNED_SIMILARITY,
     Fingerprint,
     Overlap,
     connected,
@@ -43,7 +46,7 @@ from cellnet.manifest import (
     write_manifest,
 )
 from cellnet.outputs import write_text
-from cellnet.splits import assign_splits, check_fractions
+from cellnet.splits import DIGITS, assign_splits, check_fractions, keep_sides, read_sides
 
 __all__ = ["FRACTIONS", "TRAIN_CAP", "Prepared", "prepare"]
 
@@ -84,6 +87,8 @@ def prepare(
     fractions: Sequence[float] = FRACTIONS,
     train_cap: int | None = TRAIN_CAP,
     workers: int | None = None,
+    sides: str | Path | None = None,
+    also: Sequence[str] = (),
 ) -> Prepared:
     """List, check and divide a data set, and write ``manifest.csv``, ``.json`` and ``dropped.csv``.
 
@@ -98,6 +103,10 @@ def prepare(
         train_cap: At most so many images of a class train, the surplus goes to test; None for no
             limit. Patients are never divided to keep it.
         workers: Threads that read images; as many as there are processors when None.
+        sides: A division that was made before (``training/splits/*.csv``), to be kept whatever seed
+            and shares are: each image that it names stands where it stood, as does whatever shows
+            the same photograph, and every other image, which trained nothing, in test.
+        also: Classes beside `cellnet.cells.CLASSES` that the source may have folders for.
 
     Returns:
         The manifest, as read back, and what was left out.
@@ -115,9 +124,13 @@ def prepare(
         "seed": seed,
         "fractions": list(fractions),
         "train_cap": train_cap,
+        "sides": None if sides is None else sha256_of(_existing(Path(sides))),
     }
-    _check_same_division(Path(out), source, made_by)
-    found = adapt(adapter, source)
+    known = {} if sides is None else read_sides(Path(sides))
+    if also:
+        made_by["also"] = sorted(also)
+    _check_same_division(Path(out), source, made_by, also)
+    found = adapt(adapter, source, also)
     dropped = list(found.dropped)
     candidates, prints = _scan(source, found.candidates, dropped, workers)
     kept = _leave_out_copies(candidates, prints, dropped)
@@ -130,11 +143,17 @@ def prepare(
         )
     rows = [Row(sha256=prints[i].sha256, **asdict(candidates[i])) for i in kept]
     overlapping = _overlapping(kept, pairs)
-    sides = assign_splits(rows, seed, fractions, train_cap, overlapping)
+    if sides is None:
+        placed = assign_splits(rows, seed, fractions, train_cap, overlapping)
+    else:
+        stood = [known.get(it.sha256[:DIGITS]) for it in prints]
+        ties = [*_copies(prints), *((it.first, it.second) for it in pairs)]
+        all_placed = keep_sides(stood, connected(len(prints), ties))
+        placed = [all_placed[i] for i in kept]
     photographs = _photographs(rows, overlapping)
     rows = [
         replace(row, split=side, source_cell=photographs.get(index, row.source_cell))
-        for index, (row, side) in enumerate(zip(rows, sides, strict=True))
+        for index, (row, side) in enumerate(zip(rows, placed, strict=True))
     ]
     check_disjoint(rows)
     dropped.sort(key=lambda it: it.path)
@@ -145,6 +164,7 @@ def prepare(
         "near_copy": {
             "hash_distance": HASH_DISTANCE,
             "spectrum_similarity": SPECTRUM_SIMILARITY,
+            "turned_similarity": TURNED_SIMILARITY,
             "correlation": CORRELATION,
             "same_centre": SAME_CENTRE,
         },
@@ -152,17 +172,27 @@ def prepare(
     try:
         Path(out).mkdir(parents=True, exist_ok=True)
         write_text(Path(out) / "dropped.csv", _dropped_csv(dropped))
-        file = write_manifest(out, rows, source.resolve(), about)
+        file = write_manifest(out, rows, source.resolve(), about, also)
     except OSError as error:
         raise CellnetError(f"cannot write the manifest to {out}: {error.strerror}") from None
-    return Prepared(read_manifest(file), dropped)
+    return Prepared(read_manifest(file, also=also), dropped)
 
 
-def _check_same_division(out: Path, source: Path, made_by: dict[str, Any]) -> None:
+def _existing(sides: Path) -> Path:
+    if not sides.is_file():
+        raise CellnetError(
+            f"there is no file {sides} of sides; give one such as training/splits/pbc.csv"
+        )
+    return sides
+
+
+def _check_same_division(
+    out: Path, source: Path, made_by: dict[str, Any], also: Sequence[str]
+) -> None:
     """Check that no other division stands in the folder: a model may have been trained on it."""
     if not (out / "manifest.csv").exists():
         return
-    there = read_manifest(out)
+    there = read_manifest(out, also=also)
     told = {name: there.about.get(name) for name in made_by} | {"source": there.root.resolve()}
     wanted = made_by | {"source": source.resolve()}
     differs = [f"{name} {told[name]}" for name in wanted if told[name] != wanted[name]]
@@ -202,10 +232,15 @@ def _leave_out_copies(
     candidates: list[Candidate], prints: list[Fingerprint], dropped: list[Dropped]
 ) -> list[int]:
     """Keep one of each set of images with the same pixels, none where their labels differ."""
-    same: dict[bytes, list[int]] = {}
-    for index, it in enumerate(prints):
-        same.setdefault(it.pixels, []).append(index)
-    return _keep_first(candidates, list(same.values()), "exact copy", "two labels", dropped)
+    groups = connected(len(prints), _copies(prints))
+    return _keep_first(candidates, groups, "exact copy", "two labels", dropped, lambda *_: "")
+
+
+def _copies(prints: list[Fingerprint]) -> list[tuple[int, int]]:
+    """Give the pairs of images with the same pixels, the first of each beside every other."""
+    first: dict[bytes, int] = {}
+    pairs = [(first.setdefault(it.pixels, index), index) for index, it in enumerate(prints)]
+    return [(one, other) for one, other in pairs if one != other]
 
 
 def _find_overlaps(
@@ -221,10 +256,17 @@ def _find_overlaps(
 def _leave_out_near_copies(
     candidates: list[Candidate], kept: list[int], pairs: list[Overlap], dropped: list[Dropped]
 ) -> list[int]:
-    same_cell = [(it.first, it.second) for it in pairs if it.shift <= SAME_CENTRE]
+    same_cell = {(it.first, it.second): it for it in pairs if it.shift <= SAME_CENTRE}
     remaining = set(kept)
     groups = [group for group in connected(len(candidates), same_cell) if group[0] in remaining]
-    return _keep_first(candidates, groups, "near copy", "near copy with two labels", dropped)
+
+    def told(one: int, other: int) -> str:
+        # Two that are near copies of a third need not have been found to be so of each other.
+        found = same_cell.get((min(one, other), max(one, other)))
+        turn = found.turn if found else 0
+        return "" if turn == 0 else ", turned" if turn < 4 else ", mirrored"
+
+    return _keep_first(candidates, groups, "near copy", "near copy with two labels", dropped, told)
 
 
 def _overlapping(kept: list[int], pairs: list[Overlap]) -> list[tuple[int, int]]:
@@ -268,21 +310,23 @@ def _keep_first(
     copy: str,
     two_labels: str,
     dropped: list[Dropped],
+    told: Callable[[int, int], str],
 ) -> list[int]:
+    """Keep the first of each group, none where labels differ; `told` says what is odd of a pair."""
     kept = []
     for group in groups:
         first, *others = group
         if len({candidates[index].label for index in group}) == 1:
             kept.append(first)
             for index in others:
-                dropped.append(
-                    Dropped(candidates[index].path, copy, f"of {candidates[first].path}")
-                )
+                detail = f"of {candidates[first].path}{told(first, index)}"
+                dropped.append(Dropped(candidates[index].path, copy, detail))
             continue
         for index in group:
             one = candidates[index]
-            other = next(candidates[i] for i in group if candidates[i].label != one.label)
-            detail = f"{one.label} here, {other.label} as {other.path}"
+            place = next(i for i in group if candidates[i].label != one.label)
+            other = candidates[place]
+            detail = f"{one.label} here, {other.label} as {other.path}{told(index, place)}"
             dropped.append(Dropped(one.path, two_labels, detail))
     return sorted(kept)
 

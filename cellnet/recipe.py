@@ -8,7 +8,7 @@ silently do nothing. The resolved recipe goes into the run folder and into the b
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,20 +21,23 @@ __all__ = ["Recipe", "read_recipe", "write_recipe"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[float, float]
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of a recipe: unknown keys are refused, and nothing is changed once it is read."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Network(_Strict):
+class Network(Strict):
     """The network, by its name in ``cellnet.networks``, and the builder's arguments."""
 
     name: Literal[tuple(BUILDERS)]
-    arguments: dict[str, int | float | bool | str] = {}
+    arguments: dict[str, int | float | bool | str | list[int]] = {}
 
 
-class Data(_Strict):
+class Data(Strict):
     """What the network learns from.
 
     Attributes:
@@ -57,7 +60,7 @@ class Data(_Strict):
     drawn_per_class: int = Field(default=0, ge=0)
 
 
-class View(_Strict):
+class View(Strict):
     """A way of looking at a cell; see ``cellnet.augment.View``."""
 
     share: float = Field(gt=0)
@@ -81,7 +84,7 @@ class View(_Strict):
         return self
 
 
-class Training(_Strict):
+class Training(Strict):
     """How to train.
 
     Attributes:
@@ -109,7 +112,7 @@ class Training(_Strict):
     seed: int = Field(ge=0)
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """A whole experiment.
 
     Attributes:
@@ -135,8 +138,12 @@ class Recipe(_Strict):
         return [AugmentView(**view.model_dump()) for view in self.views]
 
 
-def read_recipe(path: str | Path) -> Recipe:
+def read_recipe(path: str | Path, kind: type[Kind] = Recipe) -> Kind:
     """Read and check a recipe.
+
+    Args:
+        path: The YAML file.
+        kind: What it describes: one training, or a study that has a recipe of its own.
 
     Raises:
         CellnetError: The file cannot be read, is no YAML, or a key is missing, unknown or out of
@@ -151,7 +158,7 @@ def read_recipe(path: str | Path) -> Recipe:
         message = " ".join(str(error).split())
         raise CellnetError(f"the recipe {path} is no valid YAML: {message}") from error
     try:
-        return Recipe.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in problem['loc']) or 'recipe'}: {problem['msg']}"
@@ -160,8 +167,8 @@ def read_recipe(path: str | Path) -> Recipe:
         raise CellnetError(f"the recipe {path} does not hold: {problems}") from error
 
 
-def write_recipe(recipe: Recipe, path: Path) -> None:
-    """Write a resolved recipe, every value explicit."""
+def write_recipe(recipe: BaseModel, path: Path) -> None:
+    """Write a resolved recipe of any kind, every value explicit."""
     path.write_text(
         yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
     )

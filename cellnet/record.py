@@ -91,6 +91,13 @@ def record(
     """
     measured = measured if isinstance(measured, Bundle) else load(measured)
     keeper = check(name, measured, into)
+    counts = (result.get("seen") or {}).get("model") or {}
+    if any(counts.values()):
+        raise CellnetError(
+            f"{counts['train']} of the cells trained {measured.name} and {counts['validation']} "
+            "chose its epoch: what was measured on them is not kept; measure it on cells that it "
+            "has not seen ('cellnet data prepare --sides' keeps a division that was made before)"
+        )
     if result["model"]["sha256"] != measured.sha256:
         raise CellnetError(
             f"the result is of the weights {result['model']['sha256'][:12]}..., but those of "

@@ -106,7 +106,9 @@ def decision_sentence(report: SmearReport) -> str:
         needed = f"{found}; a decision needs {report.min_neutrophils} neutrophils"
         if report.neutrophils < report.min_neutrophils:
             return f"{needed}."
-        return f"{needed}, and without repeated images there are {report.without_copies.neutrophils}."
+        return (
+            f"{needed}, and without repeated images there are {report.without_copies.neutrophils}."
+        )
     relation = "above" if report.decision == SUSPECTED else "not above"
     return f"{found}, {relation} the threshold of {percent(report.threshold)}."
 

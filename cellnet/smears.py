@@ -219,21 +219,29 @@ def predict_smears(
 
 def _cautions(point: OperatingPoint, naming: Bundle, threshold: float | None) -> list[str]:
     """Say where the smear threshold is used under other conditions than it was fitted under."""
+    found = [
+        f"the {what} was fitted on {seen['train']} cells that trained the network, so it flatters "
+        "itself; fit it again on others with 'cellnet calibrate'"
+        for what, fit in (("cell cut-off", point.cell), ("smear threshold", point.smear))
+        if (seen := (fit and fit.fitted_on.get("seen")) or {}).get("train")
+    ]
     if threshold is not None:
-        return []
+        return found
     if point.smear is None:
         return [
+            *found,
             f"the cell cut-off {point.cutoff:g} was given by hand, and the smear threshold was "
-            "fitted with another; give a threshold too"
+            "fitted with another; give a threshold too",
         ]
     fitted = point.smear.fitted_on.get("classifier") or {}
     if fitted.get("sha256", naming.sha256) != naming.sha256:
         return [
+            *found,
             f"the smear threshold was fitted on cells named by {fitted.get('name')} "
             f"{fitted.get('version')} ({fitted['sha256'][:12]}), not by {naming.name} "
-            f"{naming.version} ({naming.sha256[:12]}); fit it again with 'cellnet calibrate'"
+            f"{naming.version} ({naming.sha256[:12]}); fit it again with 'cellnet calibrate'",
         ]
-    return []
+    return found
 
 
 def _check_same_images(cohort: Path, names: Sequence[str], results: ResultsFile) -> None:

@@ -19,13 +19,13 @@ run that was killed and went on ends with the same weights as one that was not.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 from pathlib import Path
 
 from cellnet.batches import Sampler, training_dataset
 from cellnet.errors import CellnetError
+from cellnet.outputs import hold
 from cellnet.recipe import Recipe, read_recipe, write_recipe
 from cellnet.tensorflow_import import import_tensorflow
 from cellnet.training_set import TrainingSet, assemble
@@ -67,7 +67,7 @@ def train(
             "or set CELLNET_DATA"
         )
     _claim(folder, settings, resume)
-    with _lock(folder):
+    with hold(folder, "trains"):
         try:
             sets = assemble(settings, Path(data), folder)
         except CellnetError:
@@ -116,24 +116,6 @@ def _release(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-class _lock:  # noqa: N801 - reads as the statement it is
-    """Hold a run folder for this process; the lock falls with the process."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def __enter__(self):
-        self.file = (self.folder / ".lock").open("w")
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.file.close()
-            raise CellnetError(f"another process trains in {self.folder}") from error
-
-    def __exit__(self, *_):
-        self.file.close()
-
-
 def fit(recipe: Recipe, sets: TrainingSet, folder: Path):
     """Train until the recipe's end and return the network with its best weights.
 
@@ -164,7 +146,7 @@ def _fit(recipe: Recipe, sets: TrainingSet, folder: Path):
     from cellnet import callbacks, networks
 
     training = recipe.training
-    sampler = Sampler(sets.pools, training.seed)
+    sampler = Sampler(sets.pools, training.seed, sets.balanced)
     steps = sampler.epoch_size // training.batch
     if steps == 0:
         raise CellnetError(

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cellnet.batches import Pool
 from cellnet.bundle import sha256_of
 from cellnet.cells import CLASSES, GRANULARITY, NEUTROPHIL
+from cellnet.cohort_plan import Plan
 from cellnet.errors import CellnetError
 from cellnet.manifest import Manifest, Row, check_disjoint, counts, read_manifest
 from cellnet.outputs import write_text
 from cellnet.recipe import Recipe
+from cellnet.seen import sides_of
 from cellnet.truth import granularity_of, normal_and_dysplastic
 
 log = logging.getLogger(__name__)
 
-__all__ = ["TrainingSet", "assemble"]
+__all__ = ["TrainingSet", "assemble", "prepared_cells"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class TrainingSet:
         validation_paths: Photographed (or simulated) images that choose the epoch.
         validation_labels: Their labels, as indices of ``classes``.
         about: Counts and sources, for the bundle and its card.
+        seen: By side, the SHA-256 of the photographs that train or choose the epoch.
+        balanced: Whether every class gives an epoch the same number of images.
     """
 
     classes: tuple[str, ...]
@@ -44,6 +49,8 @@ class TrainingSet:
     validation_paths: tuple[Path, ...]
     validation_labels: tuple[int, ...]
     about: dict
+    seen: dict[str, set[str]] = field(default_factory=dict)
+    balanced: bool = True
 
 
 def _granularity_rows(manifest: Manifest, split: str) -> tuple[list[Row], list[Row]]:
@@ -56,13 +63,15 @@ def _granularity_rows(manifest: Manifest, split: str) -> tuple[list[Row], list[R
     )
 
 
-def assemble(recipe: Recipe, data: Path, folder: Path) -> TrainingSet:
+def assemble(recipe: Recipe, data: Path, folder: Path, plan: Plan | None = None) -> TrainingSet:
     """Prepare what a recipe trains on.
 
     Args:
         recipe: The recipe.
         data: A prepared folder (with ``manifest.csv``) or one with a sub-folder for each class.
         folder: Run folder; ``data``, ``cohort`` and ``drawn`` are made in it where missing.
+        plan: How much of a cohort is made; None for the recipe's training images and of the test
+            sets those that there are cells for.
 
     Returns:
         Pools of the train side and the images of the validation side.
@@ -71,17 +80,18 @@ def assemble(recipe: Recipe, data: Path, folder: Path) -> TrainingSet:
         CellnetError: The folder cannot be used, a class has no image, or an image stands on two
             sides of the split.
     """
-    _claim_data(data, folder)
-    cells = _cells(recipe, data, folder)
+    cells = prepared_cells(data, folder, recipe.data.adapter, recipe.data.seed)
     cohort = drawn = None
     if recipe.target == "granularity" or recipe.data.hypogranulated:
-        cohort = _cohort(recipe, cells, folder)
+        cohort = _cohort(recipe, cells, folder, plan)
         _check_sides(cells, cohort)
     if recipe.data.drawn:
         drawn = _drawn(recipe, folder)
+    used = [manifest for manifest in (cells, cohort, drawn) if manifest is not None]
+    seen = sides_of(row for manifest in used for row in manifest.rows)
     if recipe.target == "class":
-        return _classes(recipe, cells, cohort, drawn)
-    return _granularity(recipe, cohort, drawn)
+        return replace(_classes(recipe, cells, cohort, drawn), seen=seen)
+    return replace(_granularity(recipe, cohort, drawn), seen=seen)
 
 
 def _claim_data(data: Path, folder: Path) -> None:
@@ -124,29 +134,45 @@ def _check_sides(cells: Manifest, cohort: Manifest) -> None:
             )
 
 
-def _cells(recipe: Recipe, data: Path, folder: Path) -> Manifest:
+def prepared_cells(
+    data: Path, folder: Path, adapter: str, seed: int, also: Sequence[str] = ()
+) -> Manifest:
+    """Bind a run to its data, and prepare them where nobody did.
+
+    Args:
+        data: A prepared folder (with ``manifest.csv``) or one with a sub-folder for each class.
+        folder: Run folder; ``data`` is made in it where ``data`` is not prepared.
+        adapter: How a folder without a manifest is read.
+        seed: Of its division into sides.
+        also: Classes beside the eight that the data may have.
+
+    Raises:
+        CellnetError: The folder cannot be used, is not that which the run was begun with, or an
+            image stands on two sides of the split.
+    """
+    _claim_data(data, folder)
     if not (data / "manifest.csv").exists():
         prepared = folder / "data"
         if not (prepared / "manifest.csv").exists():
             from cellnet.prepare import prepare
 
             log.info("preparing %s", data)
-            prepare(data, recipe.data.adapter, prepared, seed=recipe.data.seed)
+            prepare(data, adapter, prepared, seed=seed, also=also)
         data = prepared
-    manifest = read_manifest(data)
+    manifest = read_manifest(data, also=also)
     check_disjoint(manifest.rows, str(manifest.file))
     manifest.check_files()
     return manifest
 
 
-def _cohort(recipe: Recipe, cells: Manifest, folder: Path) -> Manifest:
+def _cohort(recipe: Recipe, cells: Manifest, folder: Path, plan: Plan | None) -> Manifest:
     if not (folder / "cohort" / "manifest.csv").exists():
         from cellnet.cohort import simulate
-        from cellnet.cohort_plan import Plan
 
         log.info("simulating hypogranulated neutrophils and smears")
-        plan = Plan(train_per_class=recipe.data.simulated_per_class)
-        simulate(cells, folder / "cohort", recipe.data.seed, plan, partial=True)
+        partial = plan is None
+        plan = plan or Plan(train_per_class=recipe.data.simulated_per_class)
+        simulate(cells, folder / "cohort", recipe.data.seed, plan, partial=partial)
     manifest = read_manifest(folder / "cohort")
     check_disjoint(manifest.rows, str(manifest.file))
     return manifest

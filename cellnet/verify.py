@@ -128,6 +128,11 @@ def verify(name_or_path: str | os.PathLike[str]) -> Verification:
         "golden file",
         lambda: _check_hash(folder / description["golden"]["file"], description["golden"]),
     )
+    if "seen" in description:
+        check(
+            "cells seen",
+            lambda: _check_hash(folder / description["seen"]["file"], description["seen"]),
+        )
     if is_whole:
         runs = check("contract", lambda: _check_contract(bundle))
         if runs and has_golden:

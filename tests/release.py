@@ -28,11 +28,11 @@ from cellnet.adapters import adapt
 from cellnet.bundle import available, sha256_of
 from cellnet.manifest import Row, read_manifest, write_manifest
 from cellnet.outputs import write_text
+from cellnet.splits import DIGITS
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("model1", "dysplasianet")
 SPLIT = ROOT / "training" / "splits" / "pbc.csv"
-DIGITS = 12  # of a SHA-256: two of 11,128 files agree in them once in millions of such sets
 
 RESPONSE_CELLS = 200
 

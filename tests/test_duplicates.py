@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellnet import duplicates
-from cellnet.duplicates import SAME_CENTRE, connected, fingerprint, overlaps
+from cellnet.duplicates import SAME_CENTRE, connected, fingerprint, overlaps, turned
 
 
 def texture(seed: int, size: int = 200) -> np.ndarray:
@@ -51,6 +51,51 @@ def test_near_copies_are_found_among_others(change):
     assert found[0].shift <= SAME_CENTRE and found[0].correlation > 0.9
 
 
+def moved(image: np.ndarray) -> np.ndarray:
+    """Moved by a twentieth of the side, as augmentation does it."""
+    step = np.float32([[1, 0, 0.05 * image.shape[1]], [0, 1, 0.05 * image.shape[0]]])
+    return cv2.warpAffine(image, step, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
+
+
+@pytest.mark.parametrize("turn", range(1, 8))
+@pytest.mark.parametrize("change", ["alone", "saved again", "resized", "darker", "moved"])
+def test_turned_and_mirrored_copies_are_found_among_others(turn, change):
+    image = texture(0)
+    copy = {"alone": np.copy, "moved": moved, **CHANGES}[change](turned(image, turn))
+    found = overlaps(prints(image, texture(1), copy, texture(2)))
+    assert [(it.first, it.second) for it in found] == [(0, 2)]
+    # What has to be done to the copy to lay it on the image again.
+    assert np.array_equal(turned(turned(image, turn), found[0].turn), image)
+    assert found[0].shift <= SAME_CENTRE and found[0].correlation > 0.9
+
+
+def test_turning_by_hand():
+    image = np.array([[1, 2], [3, 4]])
+    assert [turned(image, turn).tolist() for turn in range(8)] == [
+        [[1, 2], [3, 4]], [[2, 4], [1, 3]], [[4, 3], [2, 1]], [[3, 1], [4, 2]],
+        [[2, 1], [4, 3]], [[1, 3], [2, 4]], [[3, 4], [1, 2]], [[4, 2], [3, 1]],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_what_is_known_of_an_image_is_turned_as_the_image_is(turn):
+    """So that no image need be turned to look for its copies."""
+    one, two = prints(texture(0, 64), turned(texture(0, 64), turn))
+    low = duplicates._low_frequencies(one.thumbnail)[None]
+    bits = duplicates._hash(duplicates._turned_frequencies(low, turn))[0]
+    assert np.bitwise_count(bits ^ two.bits).sum() <= 2  # bits on the median are rounded
+    if turn in (1, 4, 5):
+        sizes, wanted = duplicates._spectra([one]), duplicates._spectra([two])
+        np.testing.assert_allclose(sizes[:, duplicates._turned_places(turn)], wanted, atol=1e-3)
+
+
+def test_an_image_that_is_its_own_mirror_image_is_told_once_and_as_it_stands():
+    half = texture(6)[:, :100]
+    image = np.concatenate([half, half[:, ::-1]], 1)
+    found = overlaps(prints(image, texture(1), jpeg(image, 70)))
+    assert [(it.first, it.second, it.turn) for it in found] == [(0, 2, 0)]
+
+
 @pytest.mark.parametrize(("down", "right"), [(60, 0), (0, -70), (50, 45), (-40, 60)])
 def test_crops_of_one_field_are_found_with_their_shift(down, right):
     field = texture(3, 400)
@@ -67,8 +112,21 @@ def test_large_sets_find_the_same_without_comparing_all(monkeypatch):
     images = [texture(seed) for seed in range(10, 70)]
     images += [field[100:300, 100:300], field[130:330, 120:320], jpeg(images[0], 70)]
     monkeypatch.setattr(duplicates, "EXHAUSTIVE", 0)
+    monkeypatch.setattr(duplicates, "EXHAUSTIVE_TURNED", 0)
     found = [(it.first, it.second) for it in overlaps(prints(*images))]
     assert found == [(0, 62), (60, 61)]
+
+
+def test_large_sets_find_turned_copies_without_comparing_all(monkeypatch):
+    images = [texture(seed) for seed in range(10, 50)]
+    images += [jpeg(turned(images[turn], turn), 70) for turn in range(1, 8)]
+    images += [moved(turned(images[10 + turn], turn)) for turn in range(1, 8)]
+    monkeypatch.setattr(duplicates, "EXHAUSTIVE", 0)
+    monkeypatch.setattr(duplicates, "EXHAUSTIVE_TURNED", 0)
+    assert [(it.first, it.second, it.turn) for it in overlaps(prints(*images))] == [
+        (1, 40, 3), (2, 41, 2), (3, 42, 1), (4, 43, 4), (5, 44, 5), (6, 45, 6), (7, 46, 7),
+        (11, 47, 3), (12, 48, 2), (13, 49, 1), (14, 50, 4), (15, 51, 5), (16, 52, 6), (17, 53, 7),
+    ]  # fmt: skip
 
 
 def test_cells_on_the_same_ground_are_different(drawn_cell):

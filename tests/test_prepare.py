@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellnet.cells import CLASSES
+from cellnet.cli import main
+from cellnet.duplicates import turned
 from cellnet.errors import CellnetError
 from cellnet.images import find_images, read_image, write_jpeg, write_png
 from cellnet.manifest import check_disjoint, counts, read_manifest
@@ -90,6 +92,37 @@ def test_everything_left_out_is_listed_with_its_reason(class_folders, tmp_path, 
     assert kept | set(reasons(tmp_path / "out")) == everything
     assert "12 left out, see dropped.csv: " in prepared.summary()
     assert prepared.manifest.about["dropped"]["exact copy"] == 2
+
+
+def test_turned_and_mirrored_copies_are_left_out(class_folders, tmp_path):
+    source = class_folders(per_class=9, classes=("ig", "monocyte"), size=120)
+    ig = source / "ig"
+    for turn in range(1, 8):
+        copy = turned(read_image(ig / f"{turn:03}.png"), turn)
+        if turn % 2:
+            write_png(ig / f"turned {turn}.png", copy)
+        else:
+            write_jpeg(ig / f"turned {turn}.jpg", copy, 80)
+    write_png(source / "monocyte" / "same.png", turned(read_image(ig / "008.png"), 4))
+    prepared = prepare(source, "folder", tmp_path / "out")
+    assert reasons(tmp_path / "out") == {
+        "ig/turned 1.png": ("near copy", "of ig/001.png, turned"),
+        "ig/turned 2.jpg": ("near copy", "of ig/002.png, turned"),
+        "ig/turned 3.png": ("near copy", "of ig/003.png, turned"),
+        "ig/turned 4.jpg": ("near copy", "of ig/004.png, mirrored"),
+        "ig/turned 5.png": ("near copy", "of ig/005.png, mirrored"),
+        "ig/turned 6.jpg": ("near copy", "of ig/006.png, mirrored"),
+        "ig/turned 7.png": ("near copy", "of ig/007.png, mirrored"),
+        "ig/008.png": (
+            "near copy with two labels",
+            "ig here, monocyte as monocyte/same.png, mirrored",
+        ),
+        "monocyte/same.png": (
+            "near copy with two labels",
+            "monocyte here, ig as ig/008.png, mirrored",
+        ),
+    }
+    assert len(prepared.manifest.rows) == 17
 
 
 def test_crops_of_one_field_stay_together(class_folders, tmp_path, drawn_cell):
@@ -226,3 +259,31 @@ def test_the_known_copies_of_pbc_are_left_out(shared_data, tmp_path):
     }
     one, two = (r for r in prepared.manifest.rows if r.path[-14:-4] in ("BNE_253038", "BNE_489079"))
     assert one.source_cell == two.source_cell != "" and one.split == two.split
+
+
+def test_a_division_that_was_made_before_is_kept(class_folders, tmp_path, capsys):
+    """On the sides of the old division, copies of its images included; what is new tests."""
+    source = class_folders(per_class=8, classes=("ig", "monocyte"))
+    rows = prepare(source, "folder", tmp_path / "first", seed=3).manifest.rows
+    new = {row.sha256 for row in rows[::7]}
+    old = [row for row in rows if row.sha256 not in new]
+    sides = tmp_path / "sides.csv"
+    lines = [f"{row.sha256[:12]},{row.split}\n" for row in old]
+    sides.write_text("".join(["sha256,side\n", *lines]))
+    again = prepare(source, "folder", tmp_path / "again", seed=8, sides=sides)
+    assert {row.sha256: row.split for row in again.manifest.rows} == {
+        row.sha256: "test" if row.sha256 in new else row.split for row in rows
+    }
+    # A copy of a cell that trained comes first by its name, and so takes the cell's place.
+    trained = next(row for row in old if row.split == "train")
+    image = cv2.cvtColor(read_image(source / trained.path), cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(source / trained.label / "-first.bmp"), image)
+    third = prepare(source, "folder", tmp_path / "third", sides=sides)
+    (copy,) = [row for row in third.manifest.rows if row.path.endswith("-first.bmp")]
+    assert copy.split == "train" and copy.sha256 != trained.sha256
+    with pytest.raises(CellnetError, match="holds another division, made with sides"):
+        prepare(source, "folder", tmp_path / "third")
+    command = ["data", "prepare", str(source), "--adapter", "folder", "--out", str(tmp_path / "x")]
+    assert main([*command, "--sides", str(tmp_path / "no.csv")]) == 1
+    assert "there is no file" in capsys.readouterr().err
+    assert main([*command, "--sides", str(sides)]) == 0

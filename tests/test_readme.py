@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bundles import make_bundle, make_operating_point
+from painted_cohort import PaintedCohort, painted_cohort
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -92,6 +93,15 @@ def clone(tmp_path_factory) -> Path:
         ):
             (folder / place).parent.mkdir(parents=True, exist_ok=True)
             write_jpeg(folder / place, image)
+    # What training would leave, with networks that know painted cells.
+    for name in ("model1", "dysplasianet"):
+        (folder / "runs" / name).mkdir(parents=True)
+        make_bundle(folder / "painted", name).rename(folder / "runs" / name / "bundle")
+    painted_cohort(folder / "runs" / "dysplasianet" / "cohort").write()
+    cells = PaintedCohort(folder / "runs" / "model1" / "data")
+    for kind in CLASSES * 3:
+        cells.cell("test", kind, source_cell="")
+    cells.write()
     return folder
 
 

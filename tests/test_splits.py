@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cellnet.errors import CellnetError
 from cellnet.manifest import SPLITS, Row, check_disjoint
-from cellnet.splits import assign_splits
+from cellnet.splits import assign_splits, keep_sides, read_sides
 
 FRACTIONS = (0.8, 0.08, 0.12)
 
@@ -149,3 +149,31 @@ def test_nothing_known_stands_on_two_sides(cells, pairs, seed, cap):
     assert set(sides) <= set(SPLITS)
     check_disjoint([replace(row, split=side) for row, side in zip(rows, sides, strict=True)])
     assert all(sides[one] == sides[two] for one, two in pairs)
+
+
+def test_a_division_that_was_made_before_is_kept(tmp_path):
+    file = tmp_path / "sides.csv"
+    file.write_text(f"sha256,label,side\n{'a' * 12},ig,train\n{'b' * 64},ig,validation\n")
+    assert read_sides(file) == {"a" * 12: "train", "b" * 12: "validation"}
+    stood = ["train", None, "validation", None, None, "test", "train"]
+    assert keep_sides(stood, [[0], [1, 2], [3], [4], [5, 6]]) == [
+        "train", "validation", "validation", "test", "test", "train", "train",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sha256,label\n", "has no column 'side'"),
+        ("sha256,side\nabc,train\n", "line 2: needs 12 hexadecimal digits or more"),
+        (f"sha256,side\n{'a' * 12},left\n", "'left'"),
+        (f"sha256,side\n{'a' * 12},train\n{'a' * 12},test\n", "line 3: a+ stands on two sides"),
+    ],
+)
+def test_a_file_of_sides_must_hold(tmp_path, text, message):
+    file = tmp_path / "sides.csv"
+    file.write_text(text)
+    with pytest.raises(CellnetError, match=message):
+        read_sides(file)
+    with pytest.raises(CellnetError, match="cannot read the sides"):
+        read_sides(tmp_path)

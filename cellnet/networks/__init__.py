@@ -21,6 +21,7 @@ __all__ = ["BUILDERS", "build"]
 BUILDERS = {
     "model1": "cellnet.networks.model1",
     "dysplasianet": "cellnet.networks.dysplasianet",
+    "finetuned": "cellnet.networks.finetuned",
 }
 
 

@@ -163,6 +163,14 @@ describe("a threshold that is used otherwise than it was fitted is told", () => 
     expect(warnings({ cell, smear: fit(null) })).toEqual([]);
   });
 
+  test("on cells that trained the network", () => {
+    const seen = { fitted_on: { seen: { train: 7 } } } as unknown as OperatingPoint["cell"];
+    expect(warnings({ cell: seen, smear: fit(null) })).toEqual([
+      "the cell cut-off was fitted on 7 cells that trained the network, so it flatters itself; " +
+        "fit it again on others with 'cellnet calibrate'",
+    ]);
+  });
+
   test("with another cut-off", () => {
     expect(warnings({ cell: null, smear: fit(IDENTITY) })).toEqual([
       "the cell cut-off 0.5 was given by hand, and the smear threshold was fitted with another; " +

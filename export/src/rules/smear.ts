@@ -243,17 +243,28 @@ function countWarnings(cells: readonly CellRow[], unreadable: number): string[] 
 
 /** Say where the smear threshold is used under other conditions than it was fitted under. */
 function cautions(point: OperatingPoint, naming: Identity): string[] {
-  if (point.smear === null) return [];
+  const cuts = [["cell cut-off", point.cell] as const, ["smear threshold", point.smear] as const];
+  const found = cuts.flatMap(([what, fit]) => {
+    const trained = (fit?.fitted_on?.seen as { train?: number } | null | undefined)?.train;
+    if (!trained) return [];
+    return [
+      `the ${what} was fitted on ${trained} cells that trained the network, so it flatters ` +
+        "itself; fit it again on others with 'cellnet calibrate'",
+    ];
+  });
+  if (point.smear === null) return found;
   if (point.cell === null) {
     return [
+      ...found,
       `the cell cut-off ${sixDigits(point.cutoff)} was given by hand, and the smear threshold was ` +
         "fitted with another; give a threshold too",
     ];
   }
   const fitted = point.smear.fitted_on?.classifier as Identity | null | undefined;
-  if (!fitted || fitted.sha256 === naming.sha256) return [];
+  if (!fitted || fitted.sha256 === naming.sha256) return found;
   const short = ({ sha256 }: Identity) => sha256.slice(0, 12);
   return [
+    ...found,
     `the smear threshold was fitted on cells named by ${fitted.name} ${fitted.version} ` +
       `(${short(fitted)}), not by ${naming.name} ${naming.version} (${short(naming)}); ` +
       "fit it again with 'cellnet calibrate'",

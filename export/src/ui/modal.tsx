@@ -1,7 +1,7 @@
 /** A dialog over the page: the page behind is out of reach, Esc closes, the focus goes back. */
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useId, useLayoutEffect, useRef } from "preact/hooks";
 import { Hint } from "./hint";
 
 type Props = {
@@ -20,11 +20,15 @@ export function Modal({ label, class: name, onClose, onKeyDown, focusAfter, chil
   const after = useRef(focusAfter);
   after.current = focusAfter;
   const id = useId();
-  useEffect(() => {
+  // Before the next event: a key that is pressed at once is meant for the dialog.
+  useLayoutEffect(() => {
     const before = document.activeElement;
-    dialog.current?.showModal();
+    const its = dialog.current;
+    its?.showModal();
     heading.current?.focus();
     return () => {
+      // While it is open, nothing else takes the focus.
+      its?.close();
       const next = after.current?.() ?? before;
       if (next instanceof HTMLElement && next.isConnected) next.focus();
     };
