@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Callable, Sequence
+import io
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -17,7 +20,9 @@ from cellnet.cells import CLASSES, subtype_of
 from cellnet.errors import CellnetError
 from cellnet.images import Listing, find_images
 
-__all__ = ["ADAPTERS", "METADATA", "Candidate", "Dropped", "Found", "adapt"]
+__all__ = ["ADAPTERS", "METADATA", "Candidate", "Dropped", "Found", "adapt", "dropped_csv"]
+
+log = logging.getLogger(__name__)
 
 METADATA = "metadata.csv"
 """What the optional table of the ``folder`` adapter is called."""
@@ -48,6 +53,15 @@ class Dropped:
     detail: str = ""
 
 
+def dropped_csv(dropped: Iterable[Dropped]) -> str:
+    """Write left-out files as ``dropped.csv`` has them: a row each, in the given order."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "reason", "detail"])
+    writer.writerows([it.path, it.reason, it.detail] for it in dropped)
+    return text.getvalue()
+
+
 @dataclass
 class Found:
     """What an adapter found: candidates and left-out files, both in the order of their paths."""
@@ -58,6 +72,9 @@ class Found:
 
 def adapt(name: str, source: str | Path, also: Sequence[str] = ()) -> Found:
     """List a data set with the adapter of that name.
+
+    Folders that are named after no class are passed over: a warning names them, and ``dropped``
+    lists their images.
 
     Args:
         name: A key of `ADAPTERS`.
@@ -126,6 +143,7 @@ def _in_class_folders(source: Path, found: Found, also: Sequence[str]) -> list[t
     listing = find_images(source)
     _note_passed_over(listing, found)
     pairs = []
+    others: Counter[str] = Counter()
     for file in listing.files:
         path = listing.relative(file)
         try:
@@ -138,25 +156,31 @@ def _in_class_folders(source: Path, found: Found, also: Sequence[str]) -> list[t
         if not rest:
             found.dropped.append(Dropped(path, "no class folder", "it stands beside the folders"))
             continue
-        pairs.append((path, _class_of(first, source, also)))
+        label = first.lower()
+        if label in (*CLASSES, *also):
+            pairs.append((path, label))
+            continue
+        others[first] += 1
+        found.dropped.append(Dropped(path, "no class folder", _named_after_none(first, also)))
+    told = [
+        f"{number} image{'' if number == 1 else 's'}: {_named_after_none(name, also)}"
+        for name, number in others.items()
+    ]
     if not pairs:
         raise CellnetError(
-            f"there is no image in a class folder of {source}; "
-            f"it must have folders named: {', '.join(CLASSES)}"
+            f"there is no image in a class folder of {source}; it must have folders named: "
+            f"{', '.join((*CLASSES, *also))} (ig is an immature granulocyte)"
+            + (f"; there are {'; '.join(told)}" if told else "")
         )
+    for line in told:
+        log.warning("passed over in %s: %s", source, line)
     return pairs
 
 
-def _class_of(name: str, source: Path, also: Sequence[str]) -> str:
-    label, classes = name.lower(), (*CLASSES, *also)
-    if label in classes:
-        return label
-    near = difflib.get_close_matches(label, classes, 1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    raise CellnetError(
-        f"the folder '{name}' in {source} is named after no class; {hint}rename it to one of: "
-        f"{', '.join(classes)} (ig is an immature granulocyte), or move it elsewhere"
-    )
+def _named_after_none(name: str, also: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name.lower(), (*CLASSES, *also), 1)
+    hint = f"; if it means '{near[0]}', rename it" if near else ""
+    return f"the folder '{name}' is named after no class{hint}"
 
 
 def _note_passed_over(listing: Listing, found: Found) -> None:

@@ -10,6 +10,7 @@ neutrophils. The choice of the cut and the file are those of ``operating_point``
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from cellnet import __version__
 from cellnet.cells import NEUTROPHIL
 from cellnet.errors import CellnetError
+from cellnet.intervals import distinct_groups
 from cellnet.manifest import Manifest, read_manifest
 from cellnet.operating_point import (
     MINIMUM_NEUTROPHILS,
@@ -38,11 +40,12 @@ from cellnet.truth import (
     answer,
     count_smears,
     describe_manifest,
-    granularity_of,
     groups_of,
     normal_and_dysplastic,
     read_diagnoses,
+    read_patients,
     score_smears,
+    suppression_of,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +72,9 @@ def calibrate(
         model: a DysplasiaNet bundle: its name, its folder, or the loaded bundle.
         manifest: a cohort as ``cellnet data simulate`` writes it: its folder, its manifest's file,
             or the manifest itself. Needs the splits ``test-by-cell`` and ``test-by-smear``, and
-            ``truth.csv`` with the smears' diagnoses.
+            ``truth.csv`` with the smears' diagnoses. Where that has a column ``patient``, or all
+            cells of a smear are of one patient, smears of one patient are one unit of the
+            threshold's intervals.
         out: where to write: a folder or a ``.json`` file; None for the bundle's folder.
         classifier: the Model 1 bundle whose neutrophils the smears are counted over, as the program
             does when it runs. None (or ``"none"``) counts the manifest's own neutrophils instead.
@@ -98,8 +103,8 @@ def calibrate(
     by_cell, by_smear = manifest.split(BY_CELL), manifest.split(BY_SMEAR)
     data = describe_manifest(manifest)
 
-    cells = answer(bundle, manifest, [row for row in by_cell if row.granularity], progress)
-    normal, dysplastic = normal_and_dysplastic(granularity_of(cells.rows))
+    cells = answer(bundle, manifest, [row for row in by_cell if row.suppression], progress)
+    normal, dysplastic = normal_and_dysplastic(suppression_of(cells.rows))
     used = normal | dysplastic
     column, groups = groups_of([row for row, use in zip(cells.rows, used, strict=True) if use])
     cutoff, cell_fit = fit_cutoff(
@@ -122,7 +127,17 @@ def calibrate(
     for judged in (bundle, namer):
         for warning in seen_warnings(judged, [*cells.rows, *smears.rows]) if judged else ():
             log.warning("%s", warning)
-    point = fit_point(cutoff, cell_fit, smears, diagnoses, minimum_neutrophils, data, bundle, namer)
+    point = fit_point(
+        cutoff,
+        cell_fit,
+        smears,
+        diagnoses,
+        minimum_neutrophils,
+        data,
+        bundle,
+        namer,
+        read_patients(manifest),
+    )
     for entry in [*cells.unreadable, *smears.unreadable]:
         log.warning("not used: %s: %s", entry["file"], entry["reason"])
     log.info("wrote %s", write_operating_point(place, point))
@@ -138,6 +153,7 @@ def fit_point(
     data: dict[str, Any],
     bundle: Bundle,
     classifier: Bundle | None,
+    patients: Mapping[tuple[str, str], str] | None = None,
 ) -> OperatingPoint:
     """Fit the smear threshold at a cut-off, and put the operating point together.
 
@@ -150,11 +166,13 @@ def fit_point(
         data: what names the manifest.
         bundle: the granularity network, for its name and hash.
         classifier: Model 1 or None, for its name and hash.
+        patients: from :func:`cellnet.truth.read_patients`; smears of one patient are one unit of
+            the threshold's intervals, a smear of an unknown patient stands alone.
 
     Raises:
         CellnetError: where the threshold cannot be fitted.
     """
-    known = count_smears(smears.rows, smears.score, smears.known, diagnoses, cutoff)
+    known = count_smears(smears.rows, smears.score, smears.known, diagnoses, cutoff, patients)
     by_label = "neutrophils by the manifest's label"
     also: dict[str, Any] = {}
     if classifier is None or smears.called is None:
@@ -162,7 +180,7 @@ def fit_point(
             known, minimum_neutrophils, {**data, "split": BY_SMEAR, "neutrophils": by_label}
         )
     else:
-        called = count_smears(smears.rows, smears.score, smears.called, diagnoses, cutoff)
+        called = count_smears(smears.rows, smears.score, smears.called, diagnoses, cutoff, patients)
         as_run = f"cells that {classifier.name} calls neutrophil, as the program runs"
         threshold, smear_fit = _fit_smears(
             called,
@@ -206,11 +224,15 @@ def _fit_smears(
             NEUTROPHIL,
             ", ".join(left_out[:5]),
         )
+    groups = None if counts.patients is None else counts.patients[enough]
+    units = distinct_groups(groups, int(np.count_nonzero(enough)))
     return fit_threshold(
         counts.mds[enough],
         counts.fraction[enough],
-        fitted_on={
+        groups,
+        {
             **fitted_on,
+            **({} if units is None else {"grouped_by": "patient", "groups": len(set(units))}),
             "counted_neutrophils": int(counts.neutrophils[enough].sum()),
             "minimum_neutrophils": minimum_neutrophils,
             "left_out_for_few_neutrophils": left_out,
@@ -254,6 +276,8 @@ def summary(point: OperatingPoint) -> str:
         on = fit.fitted_on
         kinds = ("dysplastic", "normal") if "cells" in on else ("mds", "healthy")
         told = ", ".join(f"{on[kind]} {kind}" for kind in kinds)
+        if on.get("grouped_by"):
+            told += f", in {on['groups']} groups by {on['grouped_by'].replace('_', ' ')}"
         lines.append(f"    fitted on {on.get('manifest', '')} {on['split']}: {told}".rstrip())
         if "neutrophils" in on:
             lines.append(f"    neutrophils: {on['neutrophils']}")

@@ -175,7 +175,6 @@ class _Progress(keras.callbacks.Callback):
         training = self.recipe.training
         self.bar = tqdm(
             total=training.epochs * self.steps * training.batch,
-            initial=self.params.get("initial_epoch", 0),
             unit=" images",
             unit_scale=True,
             desc=self.recipe.name,

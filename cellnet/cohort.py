@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from cellnet.adapters import Dropped, dropped_csv
 from cellnet.cells import NEUTROPHIL
 from cellnet.cohort_plan import (
     DYSPLASTIC_G,
@@ -38,6 +39,7 @@ from cellnet.cohort_plan import (
     partition,
     plan_versions,
 )
+from cellnet.duplicates import turned
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.granularity import default_sigma, segment, suppress
 from cellnet.images import decode_image, read_bytes, write_jpeg
@@ -76,8 +78,8 @@ def simulate(
     never twice: smears of one set are thus not independent patients. ``manifest.json`` says so.
 
     The folder gets ``SET/normal``, ``SET/dysplastic`` (train, validation, test-by-cell) and
-    ``SET/SMEAR`` (the others), ``manifest.csv`` and ``manifest.json`` (label "neutrophil" with the
-    suppression g as granularity: normal up to 0.2, dysplastic from 2/3), ``truth.csv`` (a row a
+    ``SET/SMEAR`` (the others), ``manifest.csv`` and ``manifest.json`` (of neutrophils
+    the suppression g: normal up to 0.2, dysplastic from 2/3), ``truth.csv`` (a row a
     smear) and ``dropped.csv`` (each source cell that could not be used, and why). The same
     manifest, plan and seed give the same bytes, with any number of workers.
 
@@ -118,7 +120,7 @@ def simulate(
             [asdict(t) for t in truth],
             [column.name for column in fields(SmearTruth)],
         )
-        _write_csv(folder / "dropped.csv", dropped, ("path", "sha256", "label", "split", "reason"))
+        (folder / "dropped.csv").write_text(dropped_csv(dropped), encoding="utf-8")
         write_manifest(
             folder, rows, ".", _about(manifest, plan, seed, sets, truth, dropped, not_made)
         )
@@ -126,7 +128,10 @@ def simulate(
         log.warning("%s", reason)
     if dropped:
         log.warning(
-            "%d source cells could not be used, see %s", len(dropped), Path(out) / "dropped.csv"
+            "%d source cells could not be used, see %s: %s",
+            len(dropped),
+            Path(out) / "dropped.csv",
+            ", ".join(f"{number} {reason}" for reason, number in _by_reason(dropped).items()),
         )
     return read_manifest(out)
 
@@ -137,7 +142,7 @@ def _about(
     seed: int,
     sets: dict[str, list[Source]],
     truth: list[SmearTruth],
-    dropped: list[dict[str, str]],
+    dropped: list[Dropped],
     not_made: dict[str, str],
 ) -> dict[str, Any]:
     return {
@@ -145,7 +150,7 @@ def _about(
         "seed": seed,
         "plan": asdict(plan),
         "test_shares": {"neutrophil": SHARES, "others": OTHER_SHARES},
-        "granularity": {
+        "suppression": {
             "meaning": "share g of the cytoplasm's granular residue that was taken out",
             "normal": NORMAL_G,
             "dysplastic": DYSPLASTIC_G,
@@ -162,7 +167,7 @@ def _about(
         },
         "smears": dict(sorted(Counter(f"{t.set} {t.diagnosis}" for t in truth).items())),
         "not_made": not_made,
-        "dropped": len(dropped),
+        "dropped": _by_reason(dropped),
         "made_from": {
             "seed": manifest.about.get("seed"),
             "adapter": manifest.about.get("adapter"),
@@ -171,65 +176,58 @@ def _about(
     }
 
 
+def _by_reason(dropped: Sequence[Dropped]) -> dict[str, int]:
+    return dict(sorted(Counter(it.reason for it in dropped).items()))
+
+
 # --- which cells can be used -------------------------------------------------------------------
 
 
-def _survey(manifest: Manifest, workers: int) -> tuple[list[Source], list[dict[str, str]]]:
+def _survey(manifest: Manifest, workers: int) -> tuple[list[Source], list[Dropped]]:
     """Find the cytoplasm of every neutrophil, and who cannot be used."""
-    wanted, dropped, seen = [], [], set()
-
-    def drop(row: Row, reason: str) -> None:
-        dropped.append(
-            {
-                "path": row.path,
-                "sha256": row.sha256,
-                "label": row.label,
-                "split": row.split,
-                "reason": reason,
-            }
-        )
-
+    wanted, dropped = [], []
+    seen: dict[str, str] = {}
     for row in manifest.rows:
         key = row.source_cell or row.sha256
         if row.split not in ("train", "validation", "test") or (
             row.label != NEUTROPHIL and row.split != "test"
         ):
             continue  # the smears alone hold other cells
-        if row.label == NEUTROPHIL and float(row.granularity or 0) > 0:
-            drop(row, f"its granules are suppressed already, g = {row.granularity}")
+        if row.label == NEUTROPHIL and float(row.suppression or 0) > 0:
+            detail = f"g = {row.suppression}"
+            dropped.append(Dropped(row.path, "granules suppressed already", detail))
         elif key in seen:
-            drop(row, "another version of the same source cell is used")
+            dropped.append(Dropped(row.path, "same source cell", f"as {seen[key]}"))
         else:
-            seen.add(key)
+            seen[key] = row.path
             wanted.append(Source(row, key))
-    tasks = [
-        (manifest.path_of(source.row), source.row.sha256, source.row.label == NEUTROPHIL)
-        for source in wanted
-    ]
+    tasks = [(manifest.root, source.row) for source in wanted]
     usable = []
     for source, found in zip(
         wanted, _parallel(_look, tasks, workers, "finding cytoplasm"), strict=True
     ):
-        if isinstance(found, str):
-            drop(source.row, found)
+        if isinstance(found, Dropped):
+            dropped.append(found)
         else:
             source.shape, source.packed = found
             usable.append(source)
     # Sorted, so that the order of the manifest's rows decides nothing.
-    return sorted(usable, key=lambda s: s.key), sorted(dropped, key=lambda d: d["path"])
+    return sorted(usable, key=lambda s: s.key), sorted(dropped, key=lambda it: it.path)
 
 
-def _look(task: tuple[Path, str, bool]) -> str | tuple[tuple[int, int], bytes]:
-    """Give an image's shape and packed cytoplasm, or the reason why it cannot be used."""
-    path, sha256, neutrophil = task
+def _look(task: tuple[Path, Row]) -> Dropped | tuple[tuple[int, int], bytes]:
+    """Give an image's shape and packed cytoplasm, or why it cannot be used."""
+    root, row = task
     try:
-        image = _load(path, sha256)
+        image = _load(root / row.path, row.sha256)
     except UnreadableImage as error:
-        return error.reason
-    if not neutrophil:
+        return Dropped(row.path, "unreadable", error.reason)
+    if row.label != NEUTROPHIL:
         return image.shape[:2], b""
     cell = segment(image)
-    return cell.problem or (image.shape[:2], np.packbits(cell.cytoplasm).tobytes())
+    if cell.problem:
+        return Dropped(row.path, "no cytoplasm", cell.problem)
+    return image.shape[:2], np.packbits(cell.cytoplasm).tobytes()
 
 
 def _load(path: Path, sha256: str) -> np.ndarray:
@@ -262,7 +260,7 @@ def _write(
                     smear=version.smear,
                     source_cell=source.key,
                     split=version.split,
-                    granularity="" if version.g is None else f"{version.g:.4f}",
+                    suppression="" if version.g is None else f"{version.g:.4f}",
                 )
             )
     return sorted(rows, key=lambda row: (COHORT_SPLITS.index(row.split), row.path))
@@ -284,10 +282,9 @@ def _make(task: tuple[Source, Path, Path, int]) -> list[str]:
             made = suppress(
                 image, mask, version.g, default_sigma(mask) * version.blur, version.pallor
             )
-        made = apply_stain(made, version.stain)
-        made = np.rot90(made[:, ::-1] if version.turn >= 4 else made, version.turn % 4)
+        made = turned(apply_stain(made, version.stain), version.turn)
         path = folder / version.path
-        write_jpeg(path, np.ascontiguousarray(made), quality=quality)
+        write_jpeg(path, made, quality=quality)
         hashes.append(hashlib.sha256(path.read_bytes()).hexdigest())
     return hashes
 

@@ -112,7 +112,7 @@ class Version:
     g: float | None  # None: no neutrophil, its granules are left alone
     blur: float  # factor of the default sigma of `granularity.suppress`
     pallor: float  # its argument; varied, so that paleness alone does not tell the classes apart
-    turn: int  # one of the eight symmetries of a square
+    turn: int  # one of the eight of `duplicates.turned`
     stain: Stain
 
 

@@ -13,8 +13,6 @@ import datetime
 import hashlib
 import io
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +21,7 @@ import numpy as np
 from cellnet import __version__, bundle, networks, seen
 from cellnet.cells import CLASSES, NEUTROPHIL
 from cellnet.errors import CellnetError
+from cellnet.outputs import new_folder
 from cellnet.recipe import Recipe, write_recipe
 from cellnet.tensorflow_import import import_tensorflow
 from cellnet.training_set import TrainingSet
@@ -109,9 +108,14 @@ def _shape_of(recipe: Recipe) -> dict:
 def _write(
     model: keras.Model, quantise: bool, recipe: Recipe, sets: TrainingSet, target: Path
 ) -> Path:
-    part = target.with_name(target.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    with new_folder(target, replaces=lambda _: True) as part:
+        _fill(part, model, quantise, recipe, sets, target.parent)
+    return target
+
+
+def _fill(
+    part: Path, model: keras.Model, quantise: bool, recipe: Recipe, sets: TrainingSet, run: Path
+) -> None:
     weights = to_litert(model, quantise)
     (part / "model.tflite").write_bytes(weights)
     write_recipe(recipe, part / "recipe.yaml")
@@ -151,7 +155,7 @@ def _write(
         "licence": recipe.licence,
         "recipe": "recipe.yaml",
         "data": sets.about,
-        "training": _course(recipe, target.parent),
+        "training": _course(recipe, run),
     }
     (part / bundle.FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     golden = _golden(bundle.load(part))
@@ -168,13 +172,6 @@ def _write(
         "images": {side: len(hashes) for side, hashes in sets.seen.items()},
     }
     (part / bundle.FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    old = target.with_name(target.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        os.replace(target, old)
-    os.replace(part, target)
-    shutil.rmtree(old, ignore_errors=True)
-    return target
 
 
 def _course(recipe: Recipe, run: Path) -> dict[str, int | float]:

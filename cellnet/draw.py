@@ -60,7 +60,7 @@ class DrawnCell:
         smear: The smear's name.
         file: The image's name within the smear's folder.
         label: One of `cellnet.cells.CLASSES`.
-        granularity: Share of the granules that is missing, g in [0, 1] as text as in a manifest;
+        suppression: Share of the granules that is missing, g in [0, 1] as text as in a manifest;
             empty unless a neutrophil.
         dysplastic: ``1`` or ``0``; empty unless a neutrophil.
     """
@@ -68,7 +68,7 @@ class DrawnCell:
     smear: str
     file: str
     label: str
-    granularity: str
+    suppression: str
     dysplastic: str
 
 
@@ -136,7 +136,7 @@ def draw_set(
 
     ``OUT/<class>/*.jpg`` are listed in ``OUT/manifest.csv``, split at random within each class.
     Half of the neutrophils (rounded down) lack at least two thirds of their granules: their
-    granularity column says how much, for the others it is 0. ``OUT/smears/<name>/*.jpg`` are not
+    suppression column says how much, for the others it is 0. ``OUT/smears/<name>/*.jpg`` are not
     in the manifest; ``OUT/smears/truth.csv`` has a row for each smear, ``OUT/smears/cells.csv``
     for each of its cells. The first, third, ... smear is healthy (up to 5 % of its neutrophils
     dysplastic), the others are those of MDS (25 to 80 %). An image depends on nothing but the
@@ -198,7 +198,7 @@ def _classes(
                     source=SOURCE,
                     licence=LICENCE,
                     split=sides[index],
-                    granularity=_missing(share) if label == NEUTROPHIL else "",
+                    suppression=_missing(share) if label == NEUTROPHIL else "",
                 )
             )
             bar.update()
@@ -291,7 +291,7 @@ def _smear(
                 smear=name,
                 file=file,
                 label=label,
-                granularity=_missing(share) if known else "",
+                suppression=_missing(share) if known else "",
                 dysplastic=str(int(few)) if known else "",
             )
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["CellnetError", "RefusedUpload", "UnreadableImage"]
+__all__ = ["CellnetError", "NoBetterThanGuessing", "RefusedUpload", "UnreadableImage"]
 
 
 class CellnetError(Exception):
@@ -32,6 +32,10 @@ class UnreadableImage(CellnetError):
     def __reduce__(self):
         # The default would call the class with the message alone, and fail in a process pool.
         return type(self), (self.path, self.reason)
+
+
+class NoBetterThanGuessing(CellnetError):
+    """A network does not tell two kinds apart, so that no cut between them can be fitted."""
 
 
 class RefusedUpload(CellnetError):

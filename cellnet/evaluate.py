@@ -23,7 +23,7 @@ import numpy as np
 
 from cellnet import __version__
 from cellnet.calibrate import load_classifier
-from cellnet.cells import CLASSES, FIVE
+from cellnet.cells import CLASSES, FIVE, OTHER
 from cellnet.errors import CellnetError
 from cellnet.manifest import Manifest, Row, read_manifest
 from cellnet.measure import measure_cells, measure_classes, measure_smears
@@ -31,17 +31,18 @@ from cellnet.metrics import REPEATS, proportion
 from cellnet.operating_point import OperatingPoint, read_operating_point
 from cellnet.outputs import write_text
 from cellnet.seen import count_seen, seen_warnings
-from cellnet.smear import HOLDS
+from cellnet.smear import name_cells
 from cellnet.truth import (
     Answers,
     answer,
     count_smears,
     describe_manifest,
-    granularity_of,
     groups_of,
     normal_and_dysplastic,
     read_diagnoses,
+    read_patients,
     score_smears,
+    suppression_of,
 )
 
 if TYPE_CHECKING:
@@ -222,14 +223,14 @@ def _among(among: str | Sequence[str] | None, rows: Sequence[Row]) -> tuple[str,
 
 def _subsets(found: Answers, truth: np.ndarray, groups: np.ndarray | None) -> list[dict[str, Any]]:
     """Accuracy, by the program's rule, of what a class or a split hides."""
-    right = np.where(found.outputs.max(axis=1) > HOLDS, found.outputs.argmax(axis=1), -1) == truth
+    right = name_cells(found.outputs) == truth
     kinds: dict[tuple[str, str], list[int]] = {}
     sources = {row.source for row in found.rows}
     for number, row in enumerate(found.rows):
         if row.subtype:
             kinds.setdefault(("sub-type", f"{row.label}: {row.subtype}"), []).append(number)
-        if row.granularity:
-            _, dysplastic = normal_and_dysplastic(np.array(float(row.granularity)))
+        if row.suppression:
+            _, dysplastic = normal_and_dysplastic(np.array(float(row.suppression)))
             made = "suppressed, g >= 2/3" if dysplastic else "g < 2/3"
             kinds.setdefault(("granules", f"{row.label}: {made}"), []).append(number)
         if len(sources) > 1:
@@ -249,17 +250,16 @@ def _subsets(found: Answers, truth: np.ndarray, groups: np.ndarray | None) -> li
 def _mistakes(found: Answers, truth: np.ndarray) -> list[dict[str, Any]]:
     """Every cell that the program's rule names wrongly, the surest mistakes first."""
     wrong = []
-    for row, label, values in zip(found.rows, truth, found.outputs, strict=True):
-        best = int(values.argmax())
-        holds = float(values[best]) > HOLDS
-        if holds and best == label:
+    called = name_cells(found.outputs)
+    for row, label, values, named in zip(found.rows, truth, found.outputs, called, strict=True):
+        if named == label:
             continue
         wrong.append(
             {
                 "file": row.path,
                 "truth": row.label,
-                "called": CLASSES[best] if holds else "other",
-                "probability": float(values[best]),
+                "called": (*CLASSES, OTHER)[named],
+                "probability": float(values.max()),
                 "probability_of_truth": float(values[label]),
             }
         )
@@ -288,6 +288,7 @@ def _granularity(
     point = read_operating_point(bundle.folder, bundle.sha256)
     namer = load_classifier(classifier) if has_smears else None
     diagnoses = read_diagnoses(manifest) if has_smears else {}
+    patients = read_patients(manifest) if has_smears else {}
     sets, unreadable, warnings = {}, [], []
     for name, rows in rows_of.items():
         if name in SMEAR_SPLITS:
@@ -298,7 +299,9 @@ def _granularity(
                 ways = {"smears_as_run": smears.called, **ways}
             measured: dict[str, Any] = {
                 way: measure_smears(
-                    count_smears(smears.rows, smears.score, counted, diagnoses, point.cutoff),
+                    count_smears(
+                        smears.rows, smears.score, counted, diagnoses, point.cutoff, patients
+                    ),
                     point,
                     repeats,
                     seed,
@@ -308,15 +311,15 @@ def _granularity(
             cells = [
                 (row, score)
                 for row, score, known in zip(smears.rows, smears.score, smears.known, strict=True)
-                if known and row.granularity
+                if known and row.suppression
             ]
             used = [row for row, _ in cells]
             scores = np.array([score for _, score in cells])
         else:
-            wanted = [row for row in rows if row.granularity]
+            wanted = [row for row in rows if row.suppression]
             if not wanted:
                 raise CellnetError(
-                    f"the split '{name}' has no neutrophil with known granularity, so there is "
+                    f"the split '{name}' has no neutrophil with known suppression, so there is "
                     "nothing to measure; make a cohort with `cellnet data simulate`"
                 )
             found = answer(bundle, manifest, wanted, progress)
@@ -327,7 +330,7 @@ def _granularity(
             measured["cells"] = {
                 "groups": _told_groups(column, groups),
                 **measure_cells(
-                    granularity_of(used),
+                    suppression_of(used),
                     scores,
                     point,
                     groups,

@@ -11,10 +11,6 @@ import datetime
 import importlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +65,7 @@ def export(model: str | os.PathLike[str], to: str, out: str | os.PathLike[str]) 
             f"the bundle {bundle.folder} is not exported, since it does not pass 'cellnet "
             f"verify': {failed[0].name}: {failed[0].detail}"
         )
-    with _folder(Path(out)) as folder:
+    with new_folder(out, _is_export) as folder:
         writer = importlib.import_module(_MODULES[to])
         layers = read_layers(bundle)
         writer.write(bundle, layers, folder)
@@ -145,23 +141,6 @@ def _map_side(bundle: Bundle, layers: list[Layer]) -> int:
             side -= layer.kernel.shape[0] - 1
             side = side // 2 if layer.pooled else side
     return side
-
-
-@contextmanager
-def _folder(out: Path) -> Iterator[Path]:
-    """A folder that becomes `out` when all went well, in the place of an earlier export."""
-    if out.is_symlink() or not _is_export(out):
-        with new_folder(out) as folder:
-            yield folder
-        return
-    aside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}.", suffix=".partial"))
-    try:
-        with new_folder(aside / "new") as folder:
-            yield folder
-        os.replace(out, aside / "old")
-        os.replace(aside / "new", out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _is_export(folder: Path) -> bool:

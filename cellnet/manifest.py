@@ -65,8 +65,8 @@ class Row:
         source_cell: The photograph that it was made or cropped from, where others were too; else
             empty.
         split: One of `SPLITS` or `COHORT_SPLITS`.
-        granularity: Share of the granules taken away, g in [0, 1] as text; empty where nothing was
-            simulated.
+        suppression: Share of the granules taken out, g in [0, 1] as text; empty where nothing was
+            simulated. The opposite of DysplasiaNet's granularity score.
     """
 
     path: str
@@ -79,11 +79,14 @@ class Row:
     smear: str = ""
     source_cell: str = ""
     split: str = ""
-    granularity: str = ""
+    suppression: str = ""
 
 
 COLUMNS = tuple(column.name for column in fields(Row))
 """The columns of ``manifest.csv``, in order."""
+
+OLD_NAMES = {"granularity": "suppression"}
+"""What a column was called in manifests that were written before."""
 
 
 @dataclass(frozen=True)
@@ -283,7 +286,7 @@ def _parse(text: str, file: Path, also: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
     lines: list[int] = []
     try:
-        header = next(reader, [])
+        header = [OLD_NAMES.get(column, column) for column in next(reader, [])]
         missing = [
             column for column in ("path", "sha256", "label", "split") if column not in header
         ]
@@ -293,9 +296,10 @@ def _parse(text: str, file: Path, also: Sequence[str]) -> list[Row]:
                 f"a manifest has the columns {', '.join(COLUMNS)}"
             )
         unknown = [column for column in header if column not in COLUMNS]
-        if unknown or len(set(header)) != len(header):
+        doubled = [column for column in header if header.count(column) > 1]
+        if unknown or doubled:
             raise CellnetError(
-                f"{file}, line 1: the column '{(unknown or header)[0]}' is unknown or doubled; "
+                f"{file}, line 1: the column '{[*unknown, *doubled][0]}' is unknown or doubled; "
                 f"a manifest has the columns {', '.join(COLUMNS)}"
             )
         for cells in reader:
@@ -346,11 +350,11 @@ def _fault(row: Row, also: Sequence[str]) -> str:
         return f"the label '{row.label}' is unknown; valid are: {', '.join((*CLASSES, *also))}"
     if row.split not in splits:
         return f"the split '{row.split}' is unknown; valid are: {', '.join(splits)}"
-    if row.granularity:
+    if row.suppression:
         try:
-            value = float(row.granularity)
+            value = float(row.suppression)
         except ValueError:
             value = -1.0
         if not 0.0 <= value <= 1.0:
-            return f"the granularity '{row.granularity}' is not a number in [0, 1]"
+            return f"the suppression '{row.suppression}' is not a number in [0, 1]"
     return ""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cellnet.cells import CLASSES, OTHER
+from cellnet.intervals import distinct_groups
 from cellnet.metrics import (
     CALIBRATION_BINS,
     REPEATS,
@@ -32,7 +33,7 @@ from cellnet.metrics import (
     spearman_within,
 )
 from cellnet.operating_point import OperatingPoint
-from cellnet.smear import HOLDS
+from cellnet.smear import HOLDS, name_cells
 from cellnet.truth import SmearCounts, normal_and_dysplastic
 
 __all__ = ["measure_cells", "measure_classes", "measure_smears"]
@@ -85,7 +86,7 @@ def measure_classes(
         )
     best = probabilities.argmax(axis=1)
     top = probabilities.max(axis=1)
-    called = np.where(top > HOLDS, best, size)
+    called = name_cells(probabilities)
     scores = f1_scores(truth, called, size, size + 1, groups, repeats, seed)
     per_class: dict[str, Any] = {}
     for label, name in enumerate(CLASSES):
@@ -172,7 +173,7 @@ def _rule(
 
 
 def measure_cells(
-    granularity: np.ndarray,
+    suppression: np.ndarray,
     score: np.ndarray,
     point: OperatingPoint,
     groups: np.ndarray | None = None,
@@ -183,7 +184,7 @@ def measure_cells(
     """Measure a granularity network on neutrophils whose suppression is known.
 
     Args:
-        granularity: (n,) share g of the granules taken out, in [0, 1]; n at least 1. Cells with g
+        suppression: (n,) share g of the granules taken out, in [0, 1]; n at least 1. Cells with g
             up to 0.2 are normal, from 2/3 dysplastic; those between take part in the rank
             correlations alone.
         score: (n,) granularity score in [0, 1].
@@ -204,14 +205,14 @@ def measure_cells(
     Raises:
         ValueError: where shapes differ or there is no cell.
     """
-    granularity = np.asarray(granularity, dtype=np.float64)
+    suppression = np.asarray(suppression, dtype=np.float64)
     score = np.asarray(score, dtype=np.float64)
-    if not len(score) or granularity.shape != score.shape or score.ndim != 1:
+    if not len(score) or suppression.shape != score.shape or score.ndim != 1:
         raise ValueError(
-            f"granularity and score must have one shape (n,), n > 0, got {granularity.shape} and "
+            f"suppression and score must have one shape (n,), n > 0, got {suppression.shape} and "
             f"{score.shape}"
         )
-    normal, dysplastic = normal_and_dysplastic(granularity)
+    normal, dysplastic = normal_and_dysplastic(suppression)
     used = normal | dysplastic
     tied = None if groups is None else np.asarray(groups)[used]
     truth, scores = dysplastic[used], score[used]
@@ -220,7 +221,7 @@ def measure_cells(
     within = None
     if source_cells is not None:
         within = spearman_within(
-            score, 1 - granularity, source_cells, repeats=repeats, seed=seed
+            score, 1 - suppression, source_cells, repeats=repeats, seed=seed
         ).to_json()
     return {
         "rule": f"dysplastic where score <= {point.cutoff!r}",
@@ -243,10 +244,10 @@ def measure_cells(
         "calibration": _calibration(scores, ~truth, "score against the share of normal cells"),
         "rank_correlation": {
             "of": "granularity score and granules left, 1 - g (Spearman)",
-            "all_cells": {"value": spearman(score, 1 - granularity), "n": len(score)},
+            "all_cells": {"value": spearman(score, 1 - suppression), "n": len(score)},
             "within_a_source_cell": within,
         },
-        "untouched_against_three_quarters": _ends(granularity, score, groups, repeats, seed),
+        "untouched_against_three_quarters": _ends(suppression, score, groups, repeats, seed),
         "curve": _curve(truth, scores, lower=True),
         "scores": {
             "edges": np.linspace(0, 1, 21).round(2).tolist(),
@@ -257,14 +258,14 @@ def measure_cells(
 
 
 def _ends(
-    granularity: np.ndarray,
+    suppression: np.ndarray,
     score: np.ndarray,
     groups: np.ndarray | None,
     repeats: int,
     seed: int,
 ) -> dict[str, Any]:
     """AUC of untouched cells against those with 3/4 of their granules suppressed, and how many."""
-    untouched, most = granularity <= 1e-4, granularity >= 0.75 - 1e-4
+    untouched, most = suppression <= 1e-4, suppression >= 0.75 - 1e-4
     numbers = {
         "untouched": int(np.count_nonzero(untouched)),
         "three_quarters": int(np.count_nonzero(most)),
@@ -286,15 +287,16 @@ def measure_smears(
     takes no part in sensitivity, specificity and AUC.
 
     Args:
-        counts: neutrophils and dysplastic neutrophils of each smear, at the point's cut-off.
+        counts: neutrophils and dysplastic neutrophils of each smear, at the point's cut-off; smears
+            of one patient, where that is known, are one unit of the intervals.
         point: the operating point; its threshold and minimum are used.
         repeats: bootstrap samples.
         seed: seed of the bootstrap.
 
     Returns:
-        Counts, ``auc`` of the dysplastic share, ``accuracy``, ``balanced_accuracy``,
-        ``sensitivity`` (of MDS smears), ``specificity``, ``confusion``, ``curve`` and ``smears``, a
-        row for each.
+        Counts, ``groups`` (what ties smears together), ``auc`` of the dysplastic share,
+        ``accuracy``, ``balanced_accuracy``, ``sensitivity`` (of MDS smears), ``specificity``,
+        ``precision``, ``confusion``, ``curve`` and ``smears``, a row for each.
     """
     decisions = [
         point.is_suspected(int(dysplastic), int(neutrophils))
@@ -302,9 +304,11 @@ def measure_smears(
     ]
     decided = np.array([decision is not None for decision in decisions], dtype=bool)
     truth = counts.mds[decided]
+    patients = None if counts.patients is None else counts.patients[decided]
+    units = distinct_groups(patients, len(truth))
     called = np.array([bool(decision) for decision in decisions], dtype=bool)[decided]
     fraction = counts.fraction
-    shares = one_against_all(truth, called, True)
+    shares = one_against_all(truth, called, True, patients)
     names = {True: "mds-suspected", False: "no-dysplasia", None: "indeterminate"}
     return {
         "rule": f"mds-suspected where dysplastic_fraction > {point.threshold!r}",
@@ -312,13 +316,18 @@ def measure_smears(
         "mds": int(np.count_nonzero(counts.mds)),
         "healthy": int(np.count_nonzero(~counts.mds)),
         "indeterminate": int(np.count_nonzero(~decided)),
-        "auc": auc(truth, fraction[decided]).to_json(),
-        "accuracy": proportion(called == truth).to_json(),
+        "groups": {
+            "by": None if units is None else "patient",
+            "n": None if units is None else len(set(units.tolist())),
+        },
+        "auc": auc(truth, fraction[decided], False, patients, repeats, seed).to_json(),
+        "accuracy": proportion(called == truth, patients).to_json(),
         "balanced_accuracy": balanced_accuracy(
-            truth.astype(np.int64), called.astype(np.int64), 2, None, None, repeats, seed
+            truth.astype(np.int64), called.astype(np.int64), 2, None, patients, repeats, seed
         ).to_json(),
         "sensitivity": shares["sensitivity"].to_json(),
         "specificity": shares["specificity"].to_json(),
+        "precision": shares["precision"].to_json(),
         "confusion": {
             "rows": ["mds", "healthy"],
             "columns": ["mds-suspected", "no-dysplasia"],

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from cellnet.errors import CellnetError
+from cellnet.errors import CellnetError, NoBetterThanGuessing
 from cellnet.metrics import YOUDEN_RULE, auc, proportion, roc_curve, youden
 from cellnet.outputs import write_text
 
@@ -272,7 +272,7 @@ def _fit(
     value = np.asarray(value, dtype=np.float64)
     choice = youden(roc_curve(positive, value, lower))
     if not math.isfinite(choice.cut):
-        raise CellnetError(
+        raise NoBetterThanGuessing(
             f"no {what} is better than guessing on {told}: the network does not tell them apart; "
             "train it again before it is calibrated"
         )

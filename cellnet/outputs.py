@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -20,8 +21,12 @@ from cellnet.errors import CellnetError
 
 __all__ = ["check_writable", "hold", "new_folder", "write_text"]
 
+log = logging.getLogger(__name__)
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
+
+_FILE, _FOLDER = ".part", ".partial"  # how what is being made is called
+_OLD = "old"  # what a new folder replaces stands there for a moment
 
 
 def check_writable(*files: Path | None) -> None:
@@ -81,37 +86,53 @@ def write_text(file: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
+def new_folder(
+    out: str | os.PathLike[str], replaces: Callable[[Path], bool] = lambda _: False
+) -> Iterator[Path]:
     """Give a folder to fill, which becomes `out` at the end, or vanishes on an error.
+
+    What runs that were killed have left beside `out` is removed first, and told.
 
     Args:
         out: Folder to be; new, or an empty one.
+        replaces: Whether a folder that is there makes room when the new one is whole; by default
+            none does. Where a run is killed in the very moment between, the next call puts the old
+            one back.
 
     Yields:
-        A hidden folder beside it.
+        A folder within a hidden one beside it.
 
     Raises:
-        CellnetError: There is something in `out` already, or no folder can be made.
+        CellnetError: There is something in `out` already that is not to be replaced, or no folder
+            can be made.
     """
     out = Path(out)
-    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+    _sweep(out, _FOLDER)
+    is_folder = out.is_dir() and not out.is_symlink()
+    has_room = not any(out.iterdir()) if is_folder else not os.path.lexists(out)
+    makes_room = is_folder and not has_room and replaces(out)
+    if not (has_room or makes_room):
         raise CellnetError(
             f"the output folder must be new or empty, {out} is not; choose another or remove it"
         )
     out = out.absolute()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(
-            tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}.", suffix=".partial")
-        )
+        aside, lock = _own(out, _FOLDER)
     except OSError as error:
         raise CellnetError(f"cannot make a folder in {out.parent}: {error.strerror}") from error
-    try:
-        yield partial
-        partial.chmod(0o777 & ~_umask())
-        os.replace(partial, out)  # replaces an empty folder too
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with lock:
+        try:
+            fresh = aside / "new"
+            fresh.mkdir()
+            yield fresh
+            with _told(out):
+                if makes_room and out.exists():
+                    os.replace(out, aside / _OLD)
+                os.replace(fresh, out)  # replaces an empty folder too
+        finally:
+            _put_back(aside, out)
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -173,13 +194,89 @@ def _told(file: Path) -> Iterator[None]:
 def _beside(file: Path) -> Iterator[tuple[Path, IO[str]]]:
     """A new file in the folder of the one to come; removed unless it has been moved away."""
     home = file.resolve()
-    number, name = tempfile.mkstemp(dir=home.parent, prefix=f".{home.name[:100]}.", suffix=".part")
-    part = Path(name)
+    _sweep(home, _FILE)
+    part, stream = _own(home, _FILE)
     try:
-        with open(number, "w", encoding="utf-8", newline="") as stream:
+        with stream:
             yield part, stream
     finally:
         part.unlink(missing_ok=True)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:100]}."
+
+
+def _own(target: Path, suffix: str) -> tuple[Path, IO[str]]:
+    """Make a hidden file or folder beside a target, and lock it for this process.
+
+    Returns:
+        It, and the locked stream: of the file itself, or of a file ``.lock`` in the folder. The
+        lock falls with the process, however that ends.
+    """
+    while True:
+        how = {"dir": target.parent, "prefix": _prefix(target), "suffix": suffix}
+        try:
+            if suffix == _FOLDER:
+                place = Path(tempfile.mkdtemp(**how))
+                locked = place / ".lock"
+                number = os.open(locked, os.O_RDWR | os.O_CREAT, 0o600)
+            else:
+                number, name = tempfile.mkstemp(**how)
+                place = locked = Path(name)
+            stream = open(number, "w", encoding="utf-8", newline="")
+            with contextlib.suppress(OSError):  # without locks, nobody sweeps there either
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            # Another process may have swept it away between making and locking.
+            if os.path.samestat(os.fstat(number), locked.stat()):
+                return place, stream
+            stream.close()
+        except FileNotFoundError:
+            if not target.parent.is_dir():
+                raise
+
+
+def _sweep(target: Path, suffix: str) -> None:
+    """Remove what runs that were killed have left beside a target; what is in use stays."""
+    pattern = re.compile(re.escape(_prefix(target)) + "[a-z0-9_]{8}" + re.escape(suffix))
+    try:
+        left = [it for it in os.scandir(target.parent) if pattern.fullmatch(it.name)]
+    except OSError:
+        return
+    for entry in left:
+        place = Path(entry.path)
+        if not entry.is_dir(follow_symlinks=False) and not entry.is_file(follow_symlinks=False):
+            continue
+        locked = place / ".lock" if suffix == _FOLDER else place
+        try:
+            with locked.open("ab") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # It may have become whole, or been swept away, between opening and locking.
+                if not os.path.samestat(os.fstat(stream.fileno()), locked.stat()):
+                    continue
+                if suffix == _FOLDER:
+                    _put_back(place, target)
+                    shutil.rmtree(place)
+                else:
+                    place.unlink()
+        except (BlockingIOError, FileNotFoundError):
+            continue
+        except OSError as error:
+            log.warning(
+                "%s may be what a killed run has left and cannot be removed (%s); remove it if no "
+                "other run writes %s",
+                place,
+                error.strerror,
+                target,
+            )
+            continue
+        log.warning("removed %s, which a killed run had left", place)
+
+
+def _put_back(aside: Path, target: Path) -> None:
+    """Put back what was to be replaced, where nothing has come in its place."""
+    if (aside / _OLD).exists() and not target.exists():
+        os.replace(aside / _OLD, target)
 
 
 def _umask() -> int:

@@ -35,6 +35,7 @@ __all__ = [
     "PREDICTIONS_SCHEMA",
     "CohortSummary",
     "SmearReader",
+    "collect",
     "predict",
     "predict_smear",
     "predict_smears",
@@ -119,7 +120,7 @@ def predict(
         CellnetError: There is no image, none can be read, the model is missing or damaged, or
             DysplasiaNet has no cut-off.
     """
-    files, unreadable = _collect([Path(path) for path in paths])
+    files, unreadable = collect([Path(path) for path in paths])
     bundle = as_bundle(model)
     if bundle.kind == "granularity" and cutoff is None:
         cutoff = bundle.operating_point().cutoff
@@ -168,8 +169,16 @@ def predict(
     return document
 
 
-def _collect(paths: Sequence[Path]) -> tuple[list[tuple[Path, str]], list[dict[str, str]]]:
-    """Files with the names that they have in the answer, and folders that cannot be listed."""
+def collect(paths: Sequence[Path]) -> tuple[list[tuple[Path, str]], list[dict[str, str]]]:
+    """Find the images that were given as files and folders.
+
+    Returns:
+        Each file with the name that it has in the answer (see `predict`), and ``{"file",
+        "reason"}`` of each folder that cannot be listed.
+
+    Raises:
+        CellnetError: Nothing was given, or there is no image in it.
+    """
     files: list[tuple[Path, str]] = []
     unreadable: list[dict[str, str]] = []
     if not paths:

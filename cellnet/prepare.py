@@ -9,8 +9,6 @@ side to `splits`.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,7 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cellnet.adapters import Candidate, Dropped, adapt
+from cellnet.adapters import Candidate, Dropped, adapt, dropped_csv
 from cellnet.bundle import sha256_of
 from cellnet.duplicates import (
     CORRELATION,
@@ -171,7 +169,7 @@ def prepare(
     }
     try:
         Path(out).mkdir(parents=True, exist_ok=True)
-        write_text(Path(out) / "dropped.csv", _dropped_csv(dropped))
+        write_text(Path(out) / "dropped.csv", dropped_csv(dropped))
         file = write_manifest(out, rows, source.resolve(), about, also)
     except OSError as error:
         raise CellnetError(f"cannot write the manifest to {out}: {error.strerror}") from None
@@ -329,11 +327,3 @@ def _keep_first(
             detail = f"{one.label} here, {other.label} as {other.path}{told(index, place)}"
             dropped.append(Dropped(one.path, two_labels, detail))
     return sorted(kept)
-
-
-def _dropped_csv(dropped: list[Dropped]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "reason", "detail"])
-    writer.writerows([it.path, it.reason, it.detail] for it in dropped)
-    return text.getvalue()

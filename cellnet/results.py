@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -20,11 +21,27 @@ from typing import IO, Any
 from cellnet.errors import CellnetError
 from cellnet.smear import SCHEMA
 
-__all__ = ["ERROR_SCHEMA", "ResultsFile", "of_files"]
+__all__ = ["CONTENTS", "ERROR_SCHEMA", "Images", "ResultsFile", "of_contents", "of_files"]
 
 ERROR_SCHEMA = "cellnet/smear-error/1"
 
+CONTENTS = "images_sha256"
+"""The key of a line that binds its report to the contents of the images: `of_contents`."""
+
 _BEGINS = b'{"schema": "cellnet/smear-'
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Which images a report was made of, in a few bytes, so that a cohort's fit in memory.
+
+    Attributes:
+        names: `of_files` of their names.
+        contents: `of_contents`; None in a line that was written before these were kept.
+    """
+
+    names: bytes
+    contents: str | None
 
 
 class ResultsFile:
@@ -35,12 +52,12 @@ class ResultsFile:
         made_with: Keys and values that every report in it must have: models, cut-off, ...
 
     Attributes:
-        done: By name of each smear whose report is in it: `of_files` of its images.
+        done: By name of each smear whose report is in it: its images.
     """
 
     def __init__(self, file: Path, made_with: Mapping[str, Any]):
         self.file = file
-        self.done: dict[str, bytes] = {}
+        self.done: dict[str, Images] = {}
         self._made_with = json.loads(json.dumps(made_with))
         self._stream: IO[bytes] | None = None
         self._lock: IO[bytes] | None = None
@@ -193,15 +210,27 @@ class ResultsFile:
                     f"{self.file} was made with {key} {_short(document.get(key))}, but now it is "
                     f"{_short(value)}; repeat the old choice, or choose another --out"
                 )
-        self.done[document["smear"]] = of_files(
+        names = of_files(
             entry["file"] for part in ("cells", "unreadable") for entry in document.get(part, ())
         )
+        self.done[document["smear"]] = Images(names, document.get(CONTENTS))
         return True
 
 
 def of_files(names: Iterable[str]) -> bytes:
-    """Sixteen bytes that stand for a set of files' names, so that a cohort's fit in memory."""
+    """Sixteen bytes that stand for a set of files' names."""
     return hashlib.sha256("\0".join(sorted(names)).encode(errors="surrogateescape")).digest()[:16]
+
+
+def of_contents(contents: Mapping[str, str]) -> str:
+    """Give a SHA-256 that stands for files' names and bytes, in hexadecimal.
+
+    Args:
+        contents: By name of each file the SHA-256 of its bytes, in hexadecimal; empty for one that
+            could not be read.
+    """
+    lines = "".join(f"{name}\0{contents[name]}\n" for name in sorted(contents))
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
 
 def _copy(old: IO[bytes], new: IO[bytes], count: int) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cellnet.bundle import Bundle
     from cellnet.manifest import Row
 
-__all__ = ["FILE", "count_seen", "pack_seen", "read_seen", "seen_warnings", "sides_of"]
+__all__ = ["FILE", "count_seen", "pack_seen", "read_seen", "seen_warnings", "sides_of", "unseen"]
 
 FILE = "seen.npz"
 SIDES = ("train", "validation")
@@ -131,6 +131,24 @@ def count_seen(bundle: Bundle, rows: Iterable[Row]) -> dict[str, int] | None:
         for side in SIDES:
             found[side] += not numbers.isdisjoint(seen[side])
     return {side: found[side] for side in SIDES}
+
+
+def unseen(bundle: Bundle, rows: Iterable[Row]) -> list[Row] | None:
+    """Leave out the cells that a bundle has seen.
+
+    Args:
+        bundle: Any bundle.
+        rows: Of a manifest.
+
+    Returns:
+        The rows whose photographs stood on neither side, in their order; None where the bundle does
+        not say.
+    """
+    seen = read_seen(bundle)
+    if seen is None:
+        return None
+    known = frozenset().union(*seen.values())
+    return [row for row in rows if known.isdisjoint(_number(name) for name in _names(row))]
 
 
 def seen_warnings(bundle: Bundle, rows: Iterable[Row]) -> list[str]:

@@ -8,20 +8,22 @@ the file of results in ``results``, the text and pages made of a report in ``rep
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 from cellnet.appearance import find_copies, look_warnings
 from cellnet.bundle import Bundle, load
 from cellnet.errors import CellnetError, UnreadableImage
-from cellnet.images import EXTENSIONS, Listing, find_images
+from cellnet.images import EXTENSIONS, Listing, find_images, read_bytes
 from cellnet.operating_point import OperatingPoint
-from cellnet.results import ResultsFile, of_files
+from cellnet.results import CONTENTS, ResultsFile, of_contents, of_files
 from cellnet.scoring import CellReader, Reading, in_order, progress_bar
 from cellnet.smear import DECISIONS, CellRow, SmearReport, judge
 
@@ -159,9 +161,10 @@ def predict_smears(
     """Judge a cohort: one sub-folder a smear, one report a line.
 
     Each line is written when its smear is done, so an interrupted run goes on where it stopped:
-    smears with a report in `out` are passed over, those with an error are tried again. A smear
-    that cannot be judged gets a line with the schema ``cellnet/smear-error/1``. Memory does not
-    grow with the number of images.
+    smears with a report in `out` are passed over, those with an error are tried again. A report is
+    bound to names and contents of its images: of others it is never handed out. A smear that cannot
+    be judged gets a line with the schema ``cellnet/smear-error/1``. Memory does not grow with the
+    number of images.
 
     Args:
         cohort: The folder of the smears' folders.
@@ -200,14 +203,14 @@ def predict_smears(
         "min_neutrophils": reader.point.minimum_neutrophils,
     }
     with ResultsFile(out, made_with) as results:
-        _check_same_images(cohort, names, results)
+        _check_same_images(cohort, names, results, threads, progress)
         left = [name for name in names if name not in results.done]
         summary.present = len(names) - len(left)
         with closing(_read_smears(reader, cohort, left, threads)) as answers:
             title = "smears" if progress else None
-            for name, answer in progress_bar(answers, title, len(left), unit="smear"):
+            for name, answer, contents in progress_bar(answers, title, len(left), unit="smear"):
                 if isinstance(answer, SmearReport):
-                    results.append(answer.to_dict())
+                    results.append({**answer.to_dict(), CONTENTS: contents})
                     summary.decisions[answer.decision] += 1
                     summary.borderline += answer.confidence == "borderline"
                 else:
@@ -244,21 +247,54 @@ def _cautions(point: OperatingPoint, naming: Bundle, threshold: float | None) ->
     return found
 
 
-def _check_same_images(cohort: Path, names: Sequence[str], results: ResultsFile) -> None:
+def _check_same_images(
+    cohort: Path, names: Sequence[str], results: ResultsFile, threads: int | None, progress: bool
+) -> None:
     """Check that the reports that are there are of the images that the folders hold.
 
-    Smears of two cohorts are often called the same, and images come late.
+    Smears of two cohorts are often called the same, and so are their images; others come late.
     """
-    for name in names:
-        if name in results.done:
-            listing = find_images(cohort / name)
-            files = [listing.relative(file) for file in listing.files]
-            files += [name_below(listing.folder, Path(error.path)) for error in listing.unreadable]
-            if of_files(files) != results.done[name]:
+    done = [name for name in names if name in results.done]
+
+    def check(name: str) -> bool:
+        listing, known = find_images(cohort / name), results.done[name]
+        if of_files(_named(listing)) != known.names:
+            return False
+        if known.contents is None:
+            return True
+        hashes = (_hash_of(_bytes_of(file)) for file in listing.files)
+        return _contents_of(listing, hashes) == known.contents
+
+    title = "checking" if progress else None
+    with closing(in_order(check, done, threads)) as answers:
+        for name, is_same in progress_bar(answers, title, len(done), unit="smear"):
+            if not is_same:
                 raise CellnetError(
                     f"the report of {name} in {results.file} was made of other images than "
-                    f"{cohort / name} holds; choose another --out"
+                    f"{cohort / name} holds (names and contents are compared); choose another --out"
                 )
+
+
+def _named(listing: Listing) -> list[str]:
+    """Name what a report has to account for: images, then folders that could not be listed."""
+    files = [listing.relative(file) for file in listing.files]
+    return files + [name_below(listing.folder, Path(it.path)) for it in listing.unreadable]
+
+
+def _contents_of(listing: Listing, hashes: Iterable[str]) -> str:
+    """Bind a report to names and contents; `hashes` are those of the listing's files, in order."""
+    return of_contents(dict(zip_longest(_named(listing), hashes, fillvalue="")))
+
+
+def _bytes_of(file: Path) -> bytes | UnreadableImage:
+    try:
+        return read_bytes(file)
+    except UnreadableImage as error:
+        return error
+
+
+def _hash_of(data: bytes | UnreadableImage) -> str:
+    return "" if isinstance(data, UnreadableImage) else hashlib.sha256(data).hexdigest()
 
 
 @dataclass
@@ -269,10 +305,15 @@ class _Open:
     listing: Listing | None = None
     error: CellnetError | None = None
     readings: list[Reading | UnreadableImage] = field(default_factory=list)
+    hashes: list[str] = field(default_factory=list)
 
     @property
     def is_complete(self) -> bool:
         return self.listing is None or len(self.readings) == len(self.listing.files)
+
+    @property
+    def contents(self) -> str:
+        return _contents_of(self.listing, self.hashes) if self.listing else ""
 
     def close(self, reader: SmearReader) -> SmearReport | CellnetError:
         if self.listing is None:
@@ -285,8 +326,12 @@ class _Open:
 
 def _read_smears(
     reader: SmearReader, cohort: Path, names: Sequence[str], threads: int | None
-) -> Iterator[tuple[str, SmearReport | CellnetError]]:
-    """Read smears one after the other; files of the next are begun while the last are under way."""
+) -> Iterator[tuple[str, SmearReport | CellnetError, str]]:
+    """Read smears one after the other; files of the next are begun while the last are under way.
+
+    Yields:
+        Name, answer, and what binds it to the contents of the images.
+    """
 
     def files() -> Iterator[tuple[_Open, Path | None]]:
         for name in names:
@@ -298,15 +343,21 @@ def _read_smears(
             # A smear without files still has to pass by, in its turn.
             yield from ((smear, file) for file in listed or [None])
 
-    def read(item: tuple[_Open, Path | None]) -> Reading | UnreadableImage | None:
-        return None if item[1] is None else reader.cells(item[1])
+    def read(item: tuple[_Open, Path | None]) -> tuple[Reading | UnreadableImage, str] | None:
+        file = item[1]
+        if file is None:
+            return None
+        data = _bytes_of(file)
+        reading = data if isinstance(data, UnreadableImage) else reader.cells.read(data, file)
+        return reading, _hash_of(data)
 
     with closing(in_order(read, files(), threads)) as answers:
-        for (smear, _), reading in answers:
-            if reading is not None:
-                smear.readings.append(reading)
+        for (smear, _), answer in answers:
+            if answer is not None:
+                smear.readings.append(answer[0])
+                smear.hashes.append(answer[1])
             if smear.is_complete:
-                yield smear.name, smear.close(reader)
+                yield smear.name, smear.close(reader), smear.contents
 
 
 def as_bundle(source: Source) -> Bundle:

@@ -10,11 +10,13 @@ import importlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from cellnet.errors import CellnetError
 
-__all__ = ["import_tensorflow"]
+__all__ = ["import_tensorflow", "quietly"]
 
 
 def import_tensorflow() -> ModuleType:
@@ -26,19 +28,29 @@ def import_tensorflow() -> ModuleType:
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        with quietly():
+            tensorflow = importlib.import_module("tensorflow")
+            tensorflow.zeros(1)
+            return tensorflow
+    except ModuleNotFoundError as error:
+        raise CellnetError(
+            "this needs TensorFlow, which is not installed; "
+            'install the training extra: pip install "cellnet[train]"'
+        ) from error
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Hold back what is written to standard error, and write it after all where work fails."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)
         try:
-            tensorflow = importlib.import_module("tensorflow")
-            tensorflow.zeros(1)
-            return tensorflow
-        except ModuleNotFoundError as error:
-            raise CellnetError(
-                "this needs TensorFlow, which is not installed; "
-                'install the training extra: pip install "cellnet[train]"'
-            ) from error
+            yield
+        except ModuleNotFoundError:
+            raise
         except BaseException:
             said.seek(0)
             os.write(stderr, said.read())

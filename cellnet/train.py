@@ -23,6 +23,8 @@ import logging
 import os
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from cellnet.batches import Sampler, training_dataset
 from cellnet.errors import CellnetError
 from cellnet.outputs import hold
@@ -32,7 +34,7 @@ from cellnet.training_set import TrainingSet, assemble
 
 log = logging.getLogger(__name__)
 
-__all__ = ["train"]
+__all__ = ["claim", "release", "train"]
 
 
 def train(
@@ -66,12 +68,12 @@ def train(
             "training needs images: give --data DIR, a folder with one sub-folder for each class, "
             "or set CELLNET_DATA"
         )
-    _claim(folder, settings, resume)
+    claim(folder, settings, resume)
     with hold(folder, "trains"):
         try:
             sets = assemble(settings, Path(data), folder)
         except CellnetError:
-            _release(folder)
+            release(folder)
             raise
         log.info(
             "%s: %d training images, %d for validation, classes %s",
@@ -86,15 +88,25 @@ def train(
         return write_bundle(model, settings, sets, folder)
 
 
-def _claim(folder: Path, recipe: Recipe, resume: bool) -> None:
-    """Make the run folder, or check that it holds this very recipe and may be gone on with."""
+def claim(folder: Path, recipe: BaseModel, resume: bool) -> None:
+    """Make a run folder, or check that it holds this very recipe and may be gone on with.
+
+    Args:
+        folder: The run folder; its ``recipe.yaml`` says what was begun there.
+        recipe: Of a training, or of a study.
+        resume: Whether what the folder holds is to be gone on with.
+
+    Raises:
+        CellnetError: It holds a run and ``resume`` is not set, the recipe has changed, or something
+            else is in it.
+    """
     stored = folder / "recipe.yaml"
     if stored.exists():
         if not resume:
             raise CellnetError(
                 f"{folder} holds a run already; go on with it by --resume, or choose another --run"
             )
-        if read_recipe(stored) != recipe:
+        if read_recipe(stored, type(recipe)) != recipe:
             raise CellnetError(
                 f"the recipe differs from the one that {folder} was begun with ({stored}); "
                 "train it in another --run"
@@ -109,7 +121,7 @@ def _claim(folder: Path, recipe: Recipe, resume: bool) -> None:
         raise CellnetError(f"cannot write the run folder {folder}: {error.strerror}") from error
 
 
-def _release(folder: Path) -> None:
+def release(folder: Path) -> None:
     """Take the claim back where nothing was made yet, so that the right data can follow wrong."""
     if {entry.name for entry in folder.iterdir()} <= {".lock", "recipe.yaml", "data.json"}:
         for name in ("recipe.yaml", "data.json"):

@@ -23,7 +23,7 @@ from cellnet.manifest import Manifest, Row, check_disjoint, counts, read_manifes
 from cellnet.outputs import write_text
 from cellnet.recipe import Recipe
 from cellnet.seen import sides_of
-from cellnet.truth import granularity_of, normal_and_dysplastic
+from cellnet.truth import normal_and_dysplastic, suppression_of
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +53,10 @@ class TrainingSet:
     balanced: bool = True
 
 
-def _granularity_rows(manifest: Manifest, split: str) -> tuple[list[Row], list[Row]]:
+def _suppression_rows(manifest: Manifest, split: str) -> tuple[list[Row], list[Row]]:
     """Dysplastic and normal neutrophils of a split, in the order of ``GRANULARITY``."""
     rows = manifest.split(split)
-    normal, dysplastic = normal_and_dysplastic(granularity_of(rows))
+    normal, dysplastic = normal_and_dysplastic(suppression_of(rows))
     return (
         [row for row, holds in zip(rows, dysplastic, strict=True) if holds],
         [row for row, holds in zip(rows, normal, strict=True) if holds],
@@ -211,7 +211,7 @@ def _classes(
             pools.append(Pool(index, _paths(drawn, own), draws))
             left -= draws
         if cohort is not None and label == NEUTROPHIL:
-            own, _ = _granularity_rows(cohort, "train")
+            own, _ = _suppression_rows(cohort, "train")
             draws = round(recipe.data.hypogranulated * left)
             pools.append(Pool(index, _paths(cohort, own), draws))
             left -= draws
@@ -233,13 +233,13 @@ def _granularity(recipe: Recipe, cohort: Manifest, drawn: Manifest | None) -> Tr
     for index in range(len(GRANULARITY)):
         left = total
         if drawn is not None:
-            own = _granularity_rows(drawn, "train")[index]
+            own = _suppression_rows(drawn, "train")[index]
             draws = round(recipe.data.drawn * total)
             pools.append(Pool(index, _paths(drawn, own), draws))
             left -= draws
-        own = _granularity_rows(cohort, "train")[index]
+        own = _suppression_rows(cohort, "train")[index]
         pools.append(Pool(index, _paths(cohort, own), left))
-    validation = _granularity_rows(cohort, "validation")
+    validation = _suppression_rows(cohort, "validation")
     return TrainingSet(
         GRANULARITY,
         tuple(pools),

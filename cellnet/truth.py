@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,8 @@ import numpy as np
 from cellnet.cells import CLASSES, DYSPLASTIC_FROM, NEUTROPHIL, NORMAL_UP_TO
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.manifest import Manifest, Row
-from cellnet.operating_point import OperatingPoint
-from cellnet.smear import HOLDS
+from cellnet.operating_point import is_dysplastic
+from cellnet.smear import name_cells
 
 if TYPE_CHECKING:
     from cellnet.bundle import Bundle
@@ -34,12 +34,13 @@ __all__ = [
     "answer",
     "count_smears",
     "describe_manifest",
-    "granularity_of",
     "groups_of",
     "is_called_neutrophil",
     "normal_and_dysplastic",
     "read_diagnoses",
+    "read_patients",
     "score_smears",
+    "suppression_of",
 ]
 
 _ROUNDING = 1e-4  # manifests write g with four decimals
@@ -90,12 +91,15 @@ class SmearCounts:
         mds: (m,) bool, the diagnosis.
         neutrophils: (m,) int.
         dysplastic: (m,) int.
+        patients: (m,) str, whose blood each is; empty where that is not known. None for all
+            unknown.
     """
 
     names: list[str]
     mds: np.ndarray
     neutrophils: np.ndarray
     dysplastic: np.ndarray
+    patients: np.ndarray | None = None
 
     @property
     def fraction(self) -> np.ndarray:
@@ -106,7 +110,7 @@ class SmearCounts:
         return share
 
 
-def granularity_of(rows: Sequence[Row]) -> np.ndarray:
+def suppression_of(rows: Sequence[Row]) -> np.ndarray:
     """Share of granules taken out of each row's cell.
 
     Returns:
@@ -114,19 +118,19 @@ def granularity_of(rows: Sequence[Row]) -> np.ndarray:
     """
     return np.array(
         [
-            float(row.granularity) if row.label == NEUTROPHIL and row.granularity else np.nan
+            float(row.suppression) if row.label == NEUTROPHIL and row.suppression else np.nan
             for row in rows
         ],
         dtype=np.float64,
     )
 
 
-def normal_and_dysplastic(granularity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def normal_and_dysplastic(suppression: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which cells are known as normal, and which as dysplastic; (n,) bool each."""
     with np.errstate(invalid="ignore"):
         return (
-            granularity <= NORMAL_UP_TO + _ROUNDING,
-            granularity >= DYSPLASTIC_FROM - _ROUNDING,
+            suppression <= NORMAL_UP_TO + _ROUNDING,
+            suppression >= DYSPLASTIC_FROM - _ROUNDING,
         )
 
 
@@ -170,18 +174,7 @@ def read_diagnoses(manifest: Manifest) -> dict[tuple[str, str], bool]:
     Raises:
         CellnetError: where the file is missing, lacks a column, or names another diagnosis.
     """
-    folder = manifest.file.parent if manifest.file else manifest.root
-    file = folder / "truth.csv"
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            lines = list(csv.DictReader(stream))
-    except FileNotFoundError:
-        raise CellnetError(
-            f"the diagnoses of the smears are missing: there is no {file}; "
-            "`cellnet data simulate` writes one beside its manifest"
-        ) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CellnetError(f"cannot read {file}: {error}") from error
+    file, lines = _read_truth(manifest)
     found = {}
     for number, line in enumerate(lines, start=2):
         for column in ("set", "smear", "diagnosis"):
@@ -194,6 +187,53 @@ def read_diagnoses(manifest: Manifest) -> dict[tuple[str, str], bool]:
             )
         found[line["set"], line["smear"]] = line["diagnosis"] == "mds"
     return found
+
+
+def read_patients(manifest: Manifest) -> dict[tuple[str, str], str]:
+    """Tell whose blood each smear is, as far as that is known.
+
+    Either ``truth.csv`` says so in a column ``patient``, or all cells of the smear are of one
+    patient. Simulated smears hold cells of many, so of those nothing is known.
+
+    Returns:
+        By (set, smear): the patient; smears of unknown patients are missing.
+
+    Raises:
+        CellnetError: where ``truth.csv`` cannot be read, or names another patient than the cells.
+    """
+    of_cells: dict[tuple[str, str], set[str]] = {}
+    for row in manifest.rows:
+        if row.smear:
+            of_cells.setdefault((row.split, row.smear), set()).add(row.patient)
+    found = {key: min(names) for key, names in of_cells.items() if len(names) == 1}
+    file, lines = _read_truth(manifest)
+    for number, line in enumerate(lines, start=2):
+        key, patient = (line.get("set"), line.get("smear")), (line.get("patient") or "").strip()
+        if not patient:
+            continue
+        if found.get(key) and found[key] != patient:
+            raise CellnetError(
+                f"{file}, line {number}: the smear {line['smear']} is of the patient '{patient}', "
+                f"but its cells in the manifest are of '{found[key]}'; correct one of the two"
+            )
+        found[key] = patient
+    return {key: patient for key, patient in found.items() if patient}
+
+
+def _read_truth(manifest: Manifest) -> tuple[Path, list[dict[str, str]]]:
+    """Read the lines of ``truth.csv`` beside a manifest."""
+    folder = manifest.file.parent if manifest.file else manifest.root
+    file = folder / "truth.csv"
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            return file, list(csv.DictReader(stream))
+    except FileNotFoundError:
+        raise CellnetError(
+            f"the diagnoses of the smears are missing: there is no {file}; "
+            "`cellnet data simulate` writes one beside its manifest"
+        ) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CellnetError(f"cannot read {file}: {error}") from error
 
 
 def describe_manifest(manifest: Manifest) -> dict[str, Any]:
@@ -273,7 +313,7 @@ def is_called_neutrophil(probabilities: np.ndarray) -> np.ndarray:
     Returns:
         (n,) bool.
     """
-    return np.asarray(probabilities, dtype=np.float64)[:, CLASSES.index(NEUTROPHIL)] > HOLDS
+    return name_cells(probabilities) == CLASSES.index(NEUTROPHIL)
 
 
 def score_smears(
@@ -329,6 +369,7 @@ def count_smears(
     neutrophil: np.ndarray,
     diagnoses: dict[tuple[str, str], bool],
     cutoff: float,
+    patients: Mapping[tuple[str, str], str] | None = None,
 ) -> SmearCounts:
     """Count neutrophils and dysplastic neutrophils of each smear.
 
@@ -338,6 +379,7 @@ def count_smears(
         neutrophil: (n,) bool, the cells to count.
         diagnoses: from :func:`read_diagnoses`.
         cutoff: a neutrophil is dysplastic where its score is at or below it.
+        patients: from :func:`read_patients`.
 
     Returns:
         The counts, smears in the order of their first cell; a smear without neutrophils too.
@@ -345,7 +387,7 @@ def count_smears(
     Raises:
         CellnetError: where a cell belongs to no smear, or a smear has no diagnosis.
     """
-    dysplastic = np.asarray(OperatingPoint(cutoff, 0.0).is_dysplastic(score)) & neutrophil
+    dysplastic = np.asarray(is_dysplastic(score, cutoff)) & neutrophil
     numbers: dict[tuple[str, str], int] = {}
     for row in rows:
         if not row.smear:
@@ -361,4 +403,5 @@ def count_smears(
         mds=np.array([diagnoses[key] for key in numbers], dtype=bool),
         neutrophils=np.bincount(at[neutrophil], minlength=len(numbers)),
         dysplastic=np.bincount(at[dysplastic], minlength=len(numbers)),
+        patients=np.array([patients.get(key, "") for key in numbers]) if patients else None,
     )

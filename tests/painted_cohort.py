@@ -39,23 +39,24 @@ class PaintedCohort:
                 split=split,
                 smear=smear,
                 source="painted",
-                granularity="" if g is None else f"{g:.4f}",
+                suppression="" if g is None else f"{g:.4f}",
                 source_cell=more.pop("source_cell", f"source-{number}"),
                 **more,
             )
         )
 
-    def smear(self, split, name, diagnosis, normal, dysplastic, painted_others=0):
+    def smear(self, split, name, diagnosis, normal, dysplastic, painted_others=0, patient=""):
         """Add a smear; ``painted_others`` dysplastic lymphocytes that look like neutrophils."""
+        more = {"smear": name, "patient": patient}
         self.truth.append((split, name, diagnosis))
         for _ in range(normal):
-            self.cell(split, g=0.1, score=0.9, smear=name)
+            self.cell(split, g=0.1, score=0.9, **more)
         for _ in range(dysplastic):
-            self.cell(split, g=0.8, score=0.1, smear=name)
+            self.cell(split, g=0.8, score=0.1, **more)
         for _ in range(3):
-            self.cell(split, "lymphocyte", smear=name)
+            self.cell(split, "lymphocyte", **more)
         for _ in range(painted_others):
-            self.cell(split, "lymphocyte", score=0.1, smear=name, painted="neutrophil")
+            self.cell(split, "lymphocyte", score=0.1, painted="neutrophil", **more)
 
     def write(self):
         """Write manifest and truth, and return the manifest."""

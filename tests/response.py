@@ -56,7 +56,7 @@ def write_response(manifest: Manifest, out: Path, way: str, cells: int, seed: in
             write_jpeg(out / path, WAYS[way](image, cell.cytoplasm, g), quality=95)
             sha256 = hashlib.sha256((out / path).read_bytes()).hexdigest()
             made.append(replace(row, path=path, sha256=sha256, source_cell=row.sha256,
-                                granularity=f"{g:.4f}"))  # fmt: skip
+                                suppression=f"{g:.4f}"))  # fmt: skip
     about = {
         "adapter": f"granules taken out by '{way}'",
         "seed": seed,

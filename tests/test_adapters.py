@@ -72,15 +72,46 @@ def test_wrong_metadata_is_named(tmp_path, text, message):
         adapt("folder", tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"), [("neutrophils", "did you mean 'neutrophil'"), ("blasts", "rename it to one")]
-)
 @pytest.mark.parametrize("adapter", ["pbc", "folder"])
-def test_unknown_classes_are_refused_with_the_valid_names(tmp_path, adapter, name, hint):
-    touch(tmp_path, f"{name}/1.png")
-    with pytest.raises(CellnetError, match=hint) as caught:
+def test_folders_that_name_no_class_are_passed_over_and_told(tmp_path, adapter, caplog):
+    touch(tmp_path, "ig/1.png", "neutrophils/1.png", "smears/a/1.png", "smears/a/2.png")
+    found = adapt(adapter, tmp_path)
+    assert [it.path for it in found.candidates] == ["ig/1.png"]
+    none = "is named after no class"
+    assert found.dropped == [
+        Dropped(
+            "neutrophils/1.png",
+            "no class folder",
+            f"the folder 'neutrophils' {none}; if it means 'neutrophil', rename it",
+        ),
+        Dropped("smears/a/1.png", "no class folder", f"the folder 'smears' {none}"),
+        Dropped("smears/a/2.png", "no class folder", f"the folder 'smears' {none}"),
+    ]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"passed over in {tmp_path}: 1 image: {found.dropped[0].detail}",
+        f"passed over in {tmp_path}: 2 images: {found.dropped[1].detail}",
+    ]
+
+
+@pytest.mark.parametrize("adapter", ["pbc", "folder"])
+def test_a_source_without_a_class_is_refused_with_the_valid_names(tmp_path, adapter):
+    touch(tmp_path, "neutrophils/1.png", "blasts/1.png")
+    with pytest.raises(CellnetError, match="no image in a class folder") as caught:
         adapt(adapter, tmp_path)
     assert all(label in str(caught.value) for label in CLASSES)
+    assert "'blasts' is named after no class;" in str(caught.value)
+    assert "'neutrophils' is named after no class; if it means 'neutrophil'" in str(caught.value)
+
+
+def test_metadata_may_name_images_in_folders_that_are_passed_over(tmp_path):
+    touch(tmp_path, "ig/1.png", "smears/1.png")
+    (tmp_path / "metadata.csv").write_text("path,patient\nig/1.png,A\nsmears/1.png,B\n")
+    assert [it.patient for it in adapt("folder", tmp_path).candidates] == ["A"]
+
+
+def test_classes_beside_the_eight_are_read_where_they_are_asked_for(tmp_path):
+    touch(tmp_path, "ig/1.png", "Blast/1.png")
+    assert [it.label for it in adapt("folder", tmp_path, ["blast"]).candidates] == ["blast", "ig"]
 
 
 def test_a_folder_of_results_beside_the_classes_is_no_class(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from bundles import make_bundles
 from painted_cohort import PaintedCohort, painted_cohort
@@ -9,6 +10,7 @@ from painted_cohort import PaintedCohort, painted_cohort
 from cellnet.bundle import load
 from cellnet.calibrate import calibrate, summary
 from cellnet.errors import CellnetError
+from cellnet.evaluate import evaluate
 from cellnet.operating_point import read_operating_point
 
 
@@ -73,6 +75,47 @@ def test_the_threshold_follows_what_model_1_calls(tmp_path, models):
     point = calibrate("dysplasianet", cohort.write(), minimum_neutrophils=5, progress=False)
     assert point.threshold == pytest.approx((0.1 + 0.5) / 2)
     assert point.also["smear_by_known_neutrophils"]["threshold"] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("said_by", ["manifest", "truth"])
+def test_smears_of_one_patient_are_one_unit_of_the_intervals(tmp_path, models, said_by):
+    """Sixteen smears of four patients say less than sixteen of sixteen."""
+    intervals = {}
+    for known in (False, True):
+        cohort = PaintedCohort(tmp_path / f"cohort-{known}")
+        patients = {}
+        for number in range(8):
+            cohort.cell("test-by-cell", g=0.1, score=0.9)
+            cohort.cell("test-by-cell", g=0.9, score=0.1)
+            for kind, dysplastic in (("healthy", 0), ("mds", 9)):
+                name, patient = f"{kind}-{number}", f"{kind}-{number % 2}"
+                patients[name] = patient
+                told = {"patient": patient} if known and said_by == "manifest" else {}
+                cohort.smear("test-by-smear", name, kind, 10, dysplastic, **told)
+        manifest = cohort.write()
+        if known and said_by == "truth":
+            file = cohort.folder / "truth.csv"
+            head, *lines = file.read_text().splitlines()
+            lines = [f"{line},{patients[line.split(',')[1]]}" for line in lines]
+            file.write_text("\n".join([f"{head},patient", *lines]))
+        point = calibrate("dysplasianet", manifest, progress=False)
+        on = point.smear.fitted_on
+        also = point.also["smear_by_known_neutrophils"]["fitted_on"]
+        if known:
+            assert (on["grouped_by"], on["groups"], on["smears"]) == ("patient", 4, 16)
+            assert (also["grouped_by"], also["groups"]) == ("patient", 4)
+            assert point.smear.sensitivity["method"] == "korn-graubard"
+            assert "8 mds, 8 healthy, in 4 groups by patient" in summary(point)
+        else:
+            assert "grouped_by" not in on and "grouped_by" not in also
+        assert point.smear.sensitivity["value"] == 1.0
+        intervals[known] = (point.smear.sensitivity["ci95"][0], point.smear.auc["ci95"][0])
+    assert all(np.subtract(intervals[False], intervals[True]) > 0.1), intervals
+    # The same when the operating point is measured.
+    found = evaluate("dysplasianet", manifest, "test-by-smear", progress=False, repeats=50)
+    measured = found["sets"]["test-by-smear"]["smears_as_run"]
+    assert measured["groups"] == {"by": "patient", "n": 4}
+    assert measured["sensitivity"]["ci95"][0] == pytest.approx(intervals[True][0])
 
 
 def test_smears_with_few_neutrophils_take_no_part(tmp_path, models):

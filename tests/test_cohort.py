@@ -60,7 +60,7 @@ def cells(tmp_path_factory):
     add("plain.jpg", np.full((160, 160, 3), 220, np.uint8), NEUTROPHIL, "train")
     add("broken.jpg", None, NEUTROPHIL, "test")
     image = draw_cell(NEUTROPHIL, np.random.default_rng(99), size=160, dysplastic=True)
-    add("done.jpg", image, NEUTROPHIL, "train", granularity="0.9")
+    add("done.jpg", image, NEUTROPHIL, "train", suppression="0.9")
     write_manifest(folder, rows, ".")
     return folder
 
@@ -95,8 +95,8 @@ def test_the_five_sets(made):
         normal, dysplastic = kinds[split]["normal"], kinds[split]["dysplastic"]
         assert len(normal) == len(dysplastic) == (each or len(normal))
         assert all(row.label == NEUTROPHIL for row in normal + dysplastic)
-        assert all(0 <= float(row.granularity) <= 0.2 for row in normal)
-        assert all(2 / 3 <= float(row.granularity) <= 1 for row in dysplastic)
+        assert all(0 <= float(row.suppression) <= 0.2 for row in normal)
+        assert all(2 / 3 <= float(row.suppression) <= 1 for row in dysplastic)
         assert {r.source_cell for r in normal} == {r.source_cell for r in dysplastic}
     assert len(kinds["test-by-smear"]) == 4
     assert len(kinds["proof-of-concept"]) == 2
@@ -127,8 +127,8 @@ def test_truth_agrees_with_the_manifest(made):
         assert {row.split for row in found} == {smear["set"]}
         assert all(row.path.startswith(f"{smear['set']}/{smear['smear']}/") for row in found)
         neutrophils = [row for row in found if row.label == NEUTROPHIL]
-        dysplastic = [row for row in neutrophils if float(row.granularity) >= 2 / 3]
-        assert all(row.granularity == "" for row in found if row.label != NEUTROPHIL)
+        dysplastic = [row for row in neutrophils if float(row.suppression) >= 2 / 3]
+        assert all(row.suppression == "" for row in found if row.label != NEUTROPHIL)
         assert 4 <= len(found) <= 6
         assert len(found) == int(smear["cells"])
         assert len(neutrophils) == int(smear["neutrophils"])
@@ -151,12 +151,15 @@ def test_sources_keep_their_side(cells, made):
 
 
 def test_what_could_not_be_used_is_listed(made):
-    dropped = {row["path"]: row["reason"] for row in table(made / "dropped.csv")}
+    # As `data prepare` lists what it leaves out.
+    dropped = {it["path"]: (it["reason"], it["detail"]) for it in table(made / "dropped.csv")}
     assert set(dropped) == {"plain.jpg", "broken.jpg", "done.jpg"}
-    assert "no nucleus" in dropped["plain.jpg"]
-    assert "suppressed already" in dropped["done.jpg"]
+    assert dropped["plain.jpg"][0] == "no cytoplasm" and "no nucleus" in dropped["plain.jpg"][1]
+    assert dropped["broken.jpg"][0] == "unreadable" and dropped["broken.jpg"][1]
+    assert dropped["done.jpg"] == ("granules suppressed already", "g = 0.9")
     about = json.loads((made / "manifest.json").read_text())
-    assert about["dropped"] == 3 and about["seed"] == 3
+    assert about["dropped"] == dict.fromkeys(sorted(reason for reason, _ in dropped.values()), 1)
+    assert about["seed"] == 3
     assert "never twice" in about["repeats"]
     assert about["not_made"] == {}
 
@@ -235,7 +238,7 @@ def test_a_file_that_changed_is_dropped(cells, tmp_path):
     rows = [replace(row, sha256="0" * 64) if row.path == "n1.jpg" else row for row in manifest.rows]
     write_manifest(tmp_path / "m", rows, cells)
     simulate(tmp_path / "m", tmp_path / "out", 1, PLAN, workers=1)
-    reasons = {r["path"]: r["reason"] for r in table(tmp_path / "out" / "dropped.csv")}
+    reasons = {r["path"]: r["detail"] for r in table(tmp_path / "out" / "dropped.csv")}
     assert "not the one that the manifest lists" in reasons["n1.jpg"]
 
 

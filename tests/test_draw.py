@@ -210,11 +210,11 @@ def test_a_smear_and_its_truth(tmp_path):
     assert sum(row.dysplastic == "1" for row in neutrophils) == round(0.5 * len(neutrophils))
     for row in rows:
         if row.label != NEUTROPHIL:
-            assert row.granularity == row.dysplastic == ""
+            assert row.suppression == row.dysplastic == ""
         elif row.dysplastic == "1":
-            assert float(row.granularity) >= 0.6666
+            assert float(row.suppression) >= 0.6666
         else:
-            assert float(row.granularity) <= 0.2
+            assert float(row.suppression) <= 0.2
     assert all(read_image(out / name).shape == (96, 96, 3) for name in files)
     again = draw_smear(tmp_path / "b" / "smear", 5, cells=20, dysplastic_fraction=0.5, size=96)
     assert again == rows and contents(tmp_path / "b" / "smear") == contents(out)
@@ -245,7 +245,7 @@ def test_the_manifest_agrees_with_the_files(drawn):
     for row in manifest.rows:
         assert row.path.startswith(f"{row.label}/")
         assert (row.source, row.licence) == (draw.SOURCE, "MIT")
-        assert bool(row.granularity) == (row.label == NEUTROPHIL)
+        assert bool(row.suppression) == (row.label == NEUTROPHIL)
     for label in CLASSES:
         sides = Counter(row.split for row in manifest.rows if row.label == label)
         assert set(sides) == {"train", "validation", "test"}
@@ -253,7 +253,7 @@ def test_the_manifest_agrees_with_the_files(drawn):
 
 def test_half_of_the_neutrophils_have_lost_their_granules(drawn):
     _, manifest = drawn
-    g = [row.granularity for row in manifest.rows if row.label == NEUTROPHIL]
+    g = [row.suppression for row in manifest.rows if row.label == NEUTROPHIL]
     assert g.count("0") == 3
     assert all(2 / 3 - 1e-4 <= float(value) <= 1 for value in g if value != "0")
 

@@ -177,7 +177,7 @@ def test_evaluate_refuses(tmp_path, models, cells):
         evaluate("model1", manifest, among="monocyte", progress=False)
     with pytest.raises(CellnetError, match="class network"):
         evaluate("dysplasianet", manifest, among="five", progress=False)
-    with pytest.raises(CellnetError, match="known granularity"):
+    with pytest.raises(CellnetError, match="known suppression"):
         evaluate("dysplasianet", manifest, progress=False)
     with pytest.raises(CellnetError, match="cannot write"):
         evaluate("model1", manifest, out=tmp_path / "no" / "x.json", repeats=5, progress=False)

@@ -44,7 +44,7 @@ name = st.text("abcäø ,\"';\n-_", min_size=1, max_size=6).filter(lambda s: s.s
             subtype=text.map(lambda s: s.replace("\r", "")),
             patient=text.map(lambda s: s.replace("\r", "")),
             split=st.sampled_from(SPLITS + COHORT_SPLITS),
-            granularity=st.sampled_from(["", "0", "0.667", "1.0"]),
+            suppression=st.sampled_from(["", "0", "0.667", "1.0"]),
         ),
         max_size=5,
         unique_by=lambda row: row.path,
@@ -99,9 +99,9 @@ def test_missing_images_are_an_error_that_says_how_to_go_on(tmp_path):
         ({"label": "unicorn"}, "label 'unicorn' is unknown; valid are: basophil"),
         ({"split": "holdout"}, "split 'holdout' is unknown"),
         ({"split": ""}, "split '' is unknown"),
-        ({"granularity": "1.5"}, r"granularity '1.5' is not a number in \[0, 1\]"),
-        ({"granularity": "nan"}, "granularity 'nan'"),
-        ({"granularity": "much"}, "granularity 'much'"),
+        ({"suppression": "1.5"}, r"suppression '1.5' is not a number in \[0, 1\]"),
+        ({"suppression": "nan"}, "suppression 'nan'"),
+        ({"suppression": "much"}, "suppression 'much'"),
         ({"path": "ig/0.png"}, "stands on line 2 already"),
     ],
 )
@@ -151,6 +151,19 @@ def test_a_spreadsheets_byte_order_mark_and_order_of_columns_do_not_matter(tmp_p
     file = write_manifest(tmp_path, [ROW], ".")
     file.write_text(f"split,label,sha256,path\ntrain,ig,{'0' * 64},ig/a.png\n", "utf-8-sig")
     assert read_manifest(file).rows == [ROW]
+
+
+def test_the_share_of_granules_taken_out_is_called_suppression(tmp_path):
+    """DysplasiaNet's granularity score means the opposite; manifests once called both the same."""
+    row = replace(ROW, label="neutrophil", suppression="0.8000")
+    file = write_manifest(tmp_path, [row], ".")
+    text = file.read_text()
+    assert text.splitlines()[0].endswith(",split,suppression") and "granularity" not in text
+    file.write_text(text.replace("suppression", "granularity"))
+    assert read_manifest(file).rows == [row]
+    file.write_text("path,sha256,label,split,granularity,suppression\n")
+    with pytest.raises(CellnetError, match="column 'suppression' is unknown or doubled"):
+        read_manifest(file)
 
 
 def test_rows_by_split_and_counts(tmp_path):

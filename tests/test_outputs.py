@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,97 @@ def test_a_folder_with_something_in_it_is_kept(tmp_path):
         pass
     with pytest.raises(CellnetError, match="must be new or empty"), new_folder(tmp_path / "a"):
         pass
+
+
+def test_a_folder_makes_room_when_the_new_one_is_whole(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old").write_text("")
+    with pytest.raises(KeyError), new_folder(out, lambda _: True):
+        raise KeyError
+    assert os.listdir(tmp_path) == ["out"] and os.listdir(out) == ["old"]
+    with pytest.raises(CellnetError, match="must be new or empty"):
+        with new_folder(out, lambda there: (there / "new").exists()):
+            pass
+    with new_folder(out, lambda there: (there / "old").exists()) as folder:
+        (folder / "new").write_text("")
+        assert os.listdir(out) == ["old"]
+    assert os.listdir(tmp_path) == ["out"] and os.listdir(out) == ["new"]
+
+
+FILL = """
+import sys
+from pathlib import Path
+from cellnet.outputs import _beside, new_folder
+out = Path(sys.argv[2])
+with _beside(out) if sys.argv[1] == "file" else new_folder(out) as made:
+    if sys.argv[1] == "folder":
+        (made / "half").write_text("")
+    print("begun", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def filling(tmp_path):
+    """A function that starts a process which fills a file or folder ``tmp_path/out``."""
+    started = []
+
+    def start(kind: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", FILL, kind, str(tmp_path / "out")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+        )
+        started.append(process)
+        assert process.stdout.readline() == b"begun\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, filling, kind, caplog):
+    killed, alive = filling(kind), filling(kind)
+    assert len(os.listdir(tmp_path)) == 2
+    killed.kill()
+    killed.wait()
+    for name in (".out.abcdefgh.other", ".output.abcdefgh.partial", ".out.x.part"):
+        (tmp_path / name).write_text("no business of ours")
+    mine = os.listdir(tmp_path)
+    if kind == "file":
+        write_text(tmp_path / "out", "")
+    else:
+        with new_folder(tmp_path / "out"):
+            pass
+    left = set(os.listdir(tmp_path))
+    assert "out" in left and len(left) == len(mine)  # one gone, one come
+    (told,) = [record.getMessage() for record in caplog.records]
+    (gone,) = set(mine) - left
+    assert told == f"removed {tmp_path / gone}, which a killed run had left"
+    assert alive.poll() is None  # its own place stayed, so it ends well
+    if kind == "folder":
+        shutil.rmtree(tmp_path / "out")
+    alive.communicate()
+    assert alive.returncode == 0
+    if kind == "folder":
+        assert os.listdir(tmp_path / "out") == ["half"]
+
+
+def test_a_folder_that_a_killed_run_was_replacing_is_put_back(tmp_path, caplog):
+    """Killed after the old one had made room, before the new one was in its place."""
+    aside = tmp_path / ".out.abcdefgh.partial"
+    (aside / "old").mkdir(parents=True)
+    (aside / "old" / "kept").write_text("")
+    with pytest.raises(CellnetError, match="must be new or empty"), new_folder(tmp_path / "out"):
+        pass
+    assert os.listdir(tmp_path) == ["out"] and os.listdir(tmp_path / "out") == ["kept"]
 
 
 STREAM = """

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cellnet.cells import CLASSES
 from cellnet.cli import main
+from cellnet.draw import draw_set
 from cellnet.duplicates import turned
 from cellnet.errors import CellnetError
 from cellnet.images import find_images, read_image, write_jpeg, write_png
@@ -123,6 +124,22 @@ def test_turned_and_mirrored_copies_are_left_out(class_folders, tmp_path):
         ),
     }
     assert len(prepared.manifest.rows) == 17
+
+
+def test_a_drawn_set_can_be_prepared(tmp_path, capsys):
+    """It has smears beside its class folders."""
+    drawn = tmp_path / "drawn"
+    draw_set(drawn, 0, per_class=3, smears=1, cells=5, size=64)
+    prepare_it = ["data", "prepare", str(drawn), "--adapter", "folder"]
+    assert main([*prepare_it, "--out", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr()
+    assert "5 images: the folder 'smears' is named after no class" in told.err
+    assert "24 images in" in told.out + told.err and "5 no class folder" in told.out + told.err
+    listed = reasons(tmp_path / "out")
+    assert listed["smears/smear-01/cell-001.jpg"] == (
+        "no class folder", "the folder 'smears' is named after no class",
+    )  # fmt: skip
+    assert len(read_manifest(tmp_path / "out").rows) == 24
 
 
 def test_crops_of_one_field_stay_together(class_folders, tmp_path, drawn_cell):

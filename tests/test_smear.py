@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cellnet.cells import CLASSES, NEUTROPHIL, OTHER
 from cellnet.errors import CellnetError
 from cellnet.operating_point import OperatingPoint
-from cellnet.smear import CellRow, judge, name_cell
+from cellnet.smear import CellRow, judge, name_cell, name_cells
 from cellnet.verify import read_schema
 
 CASES = json.loads((Path(__file__).parent / "cases" / "smear.json").read_text("utf-8"))
@@ -45,6 +45,12 @@ def copies(cells: list[dict]) -> list[str]:
 @pytest.mark.parametrize("case", CASES["naming"], ids=lambda case: case["why"])
 def test_naming(case):
     assert name_cell(case["probabilities"]) == (case["label"], case["probability"])
+
+
+def test_many_cells_are_named_as_each_alone():
+    every = [case["probabilities"] for case in CASES["naming"]]
+    named = [(*CLASSES, OTHER)[place] for place in name_cells(np.array(every))]
+    assert named == [case["label"] for case in CASES["naming"]]
 
 
 @pytest.mark.parametrize("case", CASES["smears"], ids=lambda case: case["why"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from bundles import make_bundles, paint_cell, paint_smear
 from cellnet import smears
 from cellnet.errors import CellnetError
 from cellnet.predict import predict_smear, predict_smears
+from cellnet.results import of_contents
 from cellnet.verify import read_schema
 
 
@@ -47,7 +49,15 @@ def test_a_line_for_each_smear(cohort, tmp_path):
     out = tmp_path / "out.jsonl"
     summary = predict_smears(cohort, out)
     assert not summary.failed and sum(summary.decisions.values()) == 4
-    assert lines(out) == [predict_smear(cohort / f"s{n}").to_dict() for n in range(4)]
+    found = lines(out)
+    for line in found:
+        jsonschema.validate(line, read_schema("smear-report"))
+        contents = {
+            file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in (cohort / line["smear"]).iterdir()
+        }
+        assert line.pop("images_sha256") == of_contents(contents)
+    assert found == [predict_smear(cohort / f"s{n}").to_dict() for n in range(4)]
     assert summary.told(out) == (
         "4 smears judged (2 mds-suspected, 2 no-dysplasia; 4 borderline); "
         f"reports in {out}"
@@ -88,21 +98,67 @@ def test_a_second_run_has_nothing_to_do(cohort, tmp_path):
     assert out.read_bytes() == before
 
 
-@pytest.mark.parametrize("change", ["removed", "added", "renamed"])
+@pytest.mark.parametrize("change", ["removed", "added", "renamed", "replaced", "swapped", "gone"])
 def test_reports_of_other_images_are_not_handed_out(cohort, tmp_path, change):
-    """Two cohorts may call their smears alike."""
+    """Two cohorts may call their smears, and their images, alike."""
     out = tmp_path / "out.jsonl"
     predict_smears(cohort, out)
     before = out.read_bytes()
-    one, *_ = sorted((cohort / "s1").iterdir())
+    one, two, *_ = sorted((cohort / "s1").iterdir())
     if change == "removed":
         one.unlink()
+    elif change == "replaced":  # by a file of the same size and time
+        was, changed = one.stat(), bytearray(one.read_bytes())
+        changed[-1] ^= 1
+        one.write_bytes(changed)
+        os.utime(one, ns=(was.st_atime_ns, was.st_mtime_ns))
+    elif change == "swapped":
+        first, second = one.read_bytes(), two.read_bytes()
+        one.write_bytes(second)
+        two.write_bytes(first)
+    elif change == "gone":
+        one.unlink()
+        one.symlink_to("nowhere")
     else:
         other = one.with_name("other" + one.suffix)
         (shutil.copyfile if change == "added" else os.rename)(one, other)
     with pytest.raises(CellnetError, match="report of s1.*made of other images.*another --out"):
         predict_smears(cohort, out)
     assert out.read_bytes() == before
+
+
+def test_copied_images_are_the_same(cohort, tmp_path):
+    """Elsewhere, at another time."""
+    out = tmp_path / "out.jsonl"
+    predict_smears(cohort, out)
+    before = out.read_bytes()
+    shutil.copytree(cohort, tmp_path / "copied", copy_function=shutil.copyfile)
+    assert predict_smears(tmp_path / "copied", out).present == 4
+    assert out.read_bytes() == before
+
+
+def test_an_unreadable_image_is_bound_as_it_is(cohort, tmp_path):
+    out = tmp_path / "out.jsonl"
+    (cohort / "s1" / "broken.png").write_bytes(b"no image")
+    (cohort / "s1" / "gone.png").symlink_to("nowhere")
+    predict_smears(cohort, out)
+    assert predict_smears(cohort, out).present == 4
+    (cohort / "s1" / "broken.png").write_bytes(b"not an image")
+    with pytest.raises(CellnetError, match="report of s1.*made of other images"):
+        predict_smears(cohort, out)
+
+
+def test_reports_that_know_no_contents_are_bound_to_names(cohort, tmp_path):
+    """As lines that were written before contents were kept."""
+    out = tmp_path / "out.jsonl"
+    predict_smears(cohort, out)
+    old = [{k: v for k, v in line.items() if k != "images_sha256"} for line in lines(out)]
+    out.write_text("".join(json.dumps(line) + "\n" for line in old))
+    assert predict_smears(cohort, out).present == 4
+    one, *_ = sorted((cohort / "s1").iterdir())
+    one.rename(one.with_name("other.png"))
+    with pytest.raises(CellnetError, match="made of other images"):
+        predict_smears(cohort, out)
 
 
 def test_a_threshold_under_other_conditions_is_told(cohort, home, tmp_path):
@@ -162,15 +218,15 @@ def test_files_of_the_next_smear_are_begun_before_the_last_is_done(cohort, tmp_p
     """What is under way reaches over the edge of a smear, so that no core waits there."""
     seen = []
     begun = threading.Event()
-    reading = smears.CellReader.__call__
+    reading = smears.CellReader.read
 
-    def read(self, path):
+    def read(self, data, path):
         seen.append(path.parent.name)
         if path.parent.name == "s1":
             begun.set()
-        return reading(self, path)
+        return reading(self, data, path)
 
-    monkeypatch.setattr(smears.CellReader, "__call__", read)
+    monkeypatch.setattr(smears.CellReader, "read", read)
     done = []
     append = smears.ResultsFile.append
 
@@ -207,8 +263,8 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, home, how):
     predict_smears(cohort, unbroken)
     # Each file is read slowly, so that there is time to stop the run in its midst.
     slow = (
-        "import sys, time, cellnet.smears as s; call = s.CellReader.__call__\n"
-        "s.CellReader.__call__ = lambda self, p: (time.sleep(0.02), call(self, p))[1]\n"
+        "import sys, time, cellnet.smears as s; read = s.CellReader.read\n"
+        "s.CellReader.read = lambda self, d, p: (time.sleep(0.02), read(self, d, p))[1]\n"
         "from cellnet.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     process = subprocess.Popen(

@@ -213,7 +213,7 @@ def test_half_of_model1s_neutrophils_have_lost_their_granules(cells, tmp_path):
     assert neutrophils[2].draws == 7
     cohort = read_manifest(tmp_path / "cohort")
     by_path = {cohort.path_of(row): row for row in cohort.rows}
-    assert all(float(by_path[path].granularity) > 0.66 for path in neutrophils[1].paths)
+    assert all(float(by_path[path].suppression) > 0.66 for path in neutrophils[1].paths)
     manifest = read_manifest(cells)
     assert set(sets.validation_paths) == {
         manifest.path_of(row) for row in manifest.rows if row.split == "validation"

@@ -16,12 +16,13 @@ from cellnet.truth import (
     answer,
     count_smears,
     describe_manifest,
-    granularity_of,
     groups_of,
     is_called_neutrophil,
     normal_and_dysplastic,
     read_diagnoses,
+    read_patients,
     score_smears,
+    suppression_of,
 )
 
 
@@ -29,9 +30,9 @@ def row(**values):
     return Row(**{"path": "a.png", "sha256": "0" * 64, "label": "neutrophil", **values})
 
 
-def test_granularity_and_its_two_kinds():
-    rows = [row(granularity=g) for g in ("0.2000", "0.6667", "0.6666", "0.5", "")]
-    found = granularity_of([*rows, row(label="monocyte", granularity="0.9")])
+def test_suppression_and_its_two_kinds():
+    rows = [row(suppression=g) for g in ("0.2000", "0.6667", "0.6666", "0.5", "")]
+    found = suppression_of([*rows, row(label="monocyte", suppression="0.9")])
     assert np.isnan(found[-2:]).all()
     normal, dysplastic = normal_and_dysplastic(found)
     assert normal.tolist() == [True] + 5 * [False]
@@ -54,6 +55,8 @@ def test_a_probability_of_one_half_is_not_enough():
     probabilities = np.zeros((2, 8))
     probabilities[:, 6] = 0.5, 0.5000001
     assert is_called_neutrophil(probabilities).tolist() == [False, True]
+    probabilities[:, 7] = 0.7  # one rule names a cell, even where the numbers are no probabilities
+    assert is_called_neutrophil(probabilities).tolist() == [False, False]
 
 
 @pytest.fixture
@@ -79,6 +82,33 @@ def test_read_diagnoses_refuses(cohort, text, message):
         (cohort.folder / "truth.csv").write_text(text)
     with pytest.raises(CellnetError, match=message):
         read_diagnoses(manifest)
+
+
+def test_patients_are_told_by_the_truth_or_by_all_cells_of_a_smear(cohort):
+    cohort.smear("test-by-smear", "one", "mds", 1, 1, patient="p")
+    cohort.smear("test-by-smear", "mixed", "mds", 1, 0, patient="p")
+    cohort.cell("test-by-smear", smear="mixed", patient="q")
+    cohort.smear("test-by-smear", "unknown", "healthy", 1, 0)
+    cohort.smear("proof-of-concept", "told", "healthy", 1, 0)
+    manifest = cohort.write()
+    assert read_patients(manifest) == {("test-by-smear", "one"): "p"}
+    file = cohort.folder / "truth.csv"
+    lines = [
+        "set,smear,diagnosis,patient",
+        "proof-of-concept,told,mds, r ",
+        "test-by-smear,one,mds,",
+    ]
+    file.write_text("\n".join([*lines, "test-by-smear,mixed,mds,q"]))
+    assert read_patients(manifest) == {
+        ("test-by-smear", "one"): "p",
+        ("test-by-smear", "mixed"): "q",
+        ("proof-of-concept", "told"): "r",
+    }
+    file.write_text("\n".join([lines[0], "test-by-smear,one,mds,q"]))
+    with pytest.raises(
+        CellnetError, match="line 2: the smear one is of the patient 'q', but .*'p'"
+    ):
+        read_patients(manifest)
 
 
 def test_answer_lists_what_it_could_not_use(tmp_path, cohort):
