@@ -118,8 +118,8 @@ def read_sides(file: Path) -> dict[str, str]:
                 digest, side = entry["sha256"] or "", entry["side"]
                 if side not in SPLITS or not re.fullmatch(f"[0-9a-f]{{{DIGITS},64}}", digest):
                     raise CellnetError(
-                        f"{file}, line {reader.line_num}: needs {DIGITS} hexadecimal digits or more "
-                        f"and one of {', '.join(SPLITS)}, got '{digest}' and '{side}'"
+                        f"{file}, line {reader.line_num}: needs {DIGITS} hexadecimal digits or "
+                        f"more and one of {', '.join(SPLITS)}, got '{digest}' and '{side}'"
                     )
                 if found.setdefault(digest[:DIGITS], side) != side:
                     raise CellnetError(
