@@ -15,8 +15,9 @@ PIP := $(PY) -m pip --disable-pip-version-check
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-core setup-export setup-ray export web test lint format bench bench-docs wheel lock clean \
-	train-dysplasianet train-model1 release-models
+.PHONY: help demo setup setup-core setup-export setup-ray export web test lint format bench bench-docs bench-web bench-web-docs wheel lock clean \
+	train-dysplasianet train-model1 select-dysplasianet select-small release-models explanations \
+	transfers selections
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -60,9 +61,10 @@ $(VENV)/export.done: requirements-export.lock $(VENV)/all.done
 	@$(PIP) install -qq --no-compile -r requirements-export.lock
 	@touch $@
 
+# Compiled whole: a node of a cluster that compiles as it starts is given up by Ray after 15 s.
 $(VENV)/ray.done: requirements-ray.lock $(VENV)/all.done
 	@echo "cellnet: installing Ray too (requirements-ray.lock)"
-	@$(PIP) install -qq --no-compile -r requirements-ray.lock
+	@$(PIP) install -qq -r requirements-ray.lock
 	@touch $@
 
 setup-core: $(VENV)/core.done ## install what prediction needs into .venv
@@ -113,6 +115,25 @@ train-dysplasianet: $(VENV)/all.done ## train DysplasiaNet on DATA=folder; goes 
 
 train-model1: $(VENV)/all.done ## train Model 1 on DATA=folder; goes on where it stopped
 	$(call train,model1)
+
+# Runs of a study side by side; each gets its share of the cores.
+JOBS ?= 1
+SELECTION := $(RUNS)/dysplasianet-selection
+
+select-dysplasianet: $(VENV)/all.done ## chapter 5: eight candidates on DATA=folder, one is chosen (JOBS=)
+	@if [ -z "$(DATA)" ] || [ ! -d "$(DATA)" ]; then \
+		echo "cellnet: error: DATA must be a folder with one sub-folder of images a class, or a cohort," \
+			"got '$(DATA)'; for example: make $@ DATA=/path/to/cells" >&2; exit 1; fi
+	@mkdir -p $(RUNS)
+	$(CELLNET) select training/dysplasianet-selection.yaml --data "$(DATA)" --run $(SELECTION) \
+		--jobs $(JOBS) $(if $(wildcard $(SELECTION)/recipe.yaml),--resume) $(ARGS)
+
+select-small: $(VENV)/all.done ## the same with toys on drawn cells, in two minutes
+	@rm -rf $(SELECTION)-small
+	@test -d $(RUNS)/drawn-for-selection || \
+		$(CELLNET) data draw --out $(RUNS)/drawn-for-selection --seed 0 --per-class 280
+	$(CELLNET) select training/dysplasianet-selection-small.yaml --jobs $(JOBS) \
+		--data $(RUNS)/drawn-for-selection --run $(SELECTION)-small $(ARGS)
 
 # ---------------------------------------------------------------- other formats
 
@@ -172,6 +193,14 @@ bench: $(VENV)/all.done ## measure against the plain way, in one run (QUICK=1 fo
 bench-docs: ## write docs/benchmarks.md from the last `make bench`
 	@$(PY) tests/bench/run.py --write-docs docs/benchmarks.md --out $(RUNS)/bench
 
+bench-web: $(VENV)/export.done web $(filter %/onnx/export.json,$(EXPORTS)) ## the browser app beside ONNX Runtime (QUICK=1)
+	@mkdir -p $(RUNS)/bench
+	@$(PY) tests/bench/browser.py --out $(RUNS)/bench $(if $(QUICK),--quick) \
+		$(if $(DATA),--data "$(DATA)") $(ARGS)
+
+bench-web-docs: ## write its part of docs/benchmarks.md from the last `make bench-web`
+	@$(PY) tests/bench/browser.py --write-docs docs/benchmarks.md --out $(RUNS)/bench
+
 # What else there is of real cells: the folder that holds pbc/ holds other laboratories' too.
 OTHERS ?= $(if $(DATA),$(patsubst %/,%,$(dir $(patsubst %/,%,$(DATA)))))
 
@@ -179,6 +208,15 @@ release-models: $(VENV)/all.done ## finished runs become models/: calibrate, mea
 	$(PY) tests/release.py --runs "$(RUNS)" $(if $(OTHERS),--others "$(OTHERS)") \
 		$(if $(PREPARED),--prepared "$(PREPARED)") $(if $(COHORT),--cohort "$(COHORT)") \
 		$(STEPS)
+
+transfers: $(VENV)/all.done ## chapters 2 and 4 with weights of one's own (docs/results.md; STEPS=)
+	$(PY) tests/transfers.py --runs "$(RUNS)" $(if $(DATA),--data "$(DATA)") $(STEPS)
+
+explanations: $(VENV)/all.done ## measure the maps of the shipped models (docs/results.md; STEPS=)
+	$(PY) tests/explanations.py --runs "$(RUNS)" $(if $(OTHERS),--data "$(OTHERS)") $(STEPS)
+
+selections: $(VENV)/all.done ## time studies side by side; docs/results.md from RUNS (STEPS=)
+	$(PY) tests/selections.py --runs "$(RUNS)" $(if $(DATA),--data "$(DATA)") $(STEPS)
 
 wheel: $(VENV)/all.done ## build a wheel with the shipped models into dist/
 	@rm -rf build/bdist* build/lib dist

@@ -28,8 +28,10 @@ __all__ = ["build_parser", "main"]
 
 # What the extras bring, by the name that is imported: the first that has it is named.
 _EXTRAS = {
-    "train": "keras matplotlib pandas pydantic scipy seaborn sklearn tensorboard tensorflow yaml",
+    "train": "h5py keras matplotlib pandas pydantic scipy seaborn skops sklearn tensorboard "
+    "tensorflow yaml",
     "serve": "fastapi python_multipart starlette uvicorn",
+    "ray": "ray",
 }
 
 _LIMITS = Limits()
@@ -98,9 +100,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_data(commands)
     _add_train(commands)
+    _add_select(commands)
+    _add_transfer(commands)
     _add_evaluate(commands)
     _add_calibrate(commands)
     _add_verify(commands)
+    _add_explain(commands)
     _add_export(commands)
     _add_serve(commands)
     return parser
@@ -241,6 +246,67 @@ def _add_train(commands) -> None:
     )
 
 
+def _add_transfer(commands) -> None:
+    parser = _command(
+        commands,
+        "transfer",
+        "transfer",
+        "Put networks that others trained to use by a recipe: features and support vector "
+        "machines, or fine-tuning",
+    )
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="training/chapter*.yaml")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="one sub-folder a class, or a manifest (default: $CELLNET_DATA)",
+    )
+    parser.add_argument(
+        "--run",
+        type=Path,
+        metavar="DIR",
+        help="run folder, where the report is written (default: runs/NAME of the recipe)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with what the run folder holds"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+
+def _add_select(commands) -> None:
+    parser = _command(
+        commands, "select", "select", "Train candidates, choose one on smears, cross-validate it"
+    )
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="training/*-selection.yaml")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="one sub-folder a class, a manifest, or a cohort with smears (default: $CELLNET_DATA)",
+    )
+    parser.add_argument(
+        "--run", type=Path, metavar="DIR", help="study's folder (default: runs/NAME of the recipe)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the study that the folder holds"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="the report as one JSON document on standard output"
+    )
+    where = parser.add_argument_group("where the runs run")
+    where.add_argument(
+        "--jobs",
+        type=_positive,
+        metavar="N",
+        help="runs at a time, the cores shared out (default: 1, or one a machine of a cluster)",
+    )
+    where.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="HOST:PORT of a Ray cluster that shares DIR, or auto (default: this machine)",
+    )
+
+
 def _add_evaluate(commands) -> None:
     parser = _command(commands, "evaluate", "evaluate", "Measure a model on a split of a manifest")
     _add_measured(parser)
@@ -294,6 +360,68 @@ def _add_verify(commands) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="a model's name, or a bundle's folder")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+
+def _add_explain(commands) -> None:
+    parser = _command(
+        commands, "explain", "explain", "Show what in an image speaks for a network's answer"
+    )
+    parser.add_argument("model", metavar="MODEL", help="a model's name, or a bundle's folder")
+    parser.add_argument(
+        "images",
+        type=Path,
+        nargs="+",
+        metavar="IMAGE_OR_DIR",
+        help="images, or folders of them; or one manifest",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--split", metavar="NAME", help="split of a manifest (default: test)")
+    what = parser.add_argument_group("pictures")
+    what.add_argument(
+        "--class",
+        dest="target",
+        metavar="NAME",
+        help="explain this class, or granular or hypogranular (default: each cell's own answer)",
+    )
+    what.add_argument(
+        "--layer",
+        dest="layers",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="draw this layer's feature maps; may be repeated (default: the last block's)",
+    )
+    what.add_argument(
+        "--pictures",
+        type=_count,
+        default=100,
+        metavar="N",
+        help="how many cells get pictures, the first ones (default: %(default)s)",
+    )
+    measured = parser.add_argument_group("measurements")
+    measured.add_argument(
+        "--tsne",
+        type=_positive,
+        metavar="N",
+        help="lay N cells on a plane by pixels and by features, and measure how their labels part",
+    )
+    measured.add_argument(
+        "--faithfulness",
+        type=_positive,
+        metavar="N",
+        help="test the maps of N cells by deletion and insertion",
+    )
+    measured.add_argument(
+        "--masks",
+        type=Path,
+        metavar="DIR",
+        help="masks called like the images: how much of each map falls on its cell",
+    )
+    measured.add_argument(
+        "--seed", type=_count, default=0, metavar="N", help="of all randomness (default: 0)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    _add_threads(parser)
 
 
 def _add_export(commands) -> None:

@@ -24,12 +24,15 @@ __all__ = [
     "data_prepare",
     "data_simulate",
     "evaluate",
+    "explain",
     "export",
     "predict",
     "predict_smear",
     "predict_smears",
+    "select",
     "serve",
     "train",
+    "transfer",
     "verify",
 ]
 
@@ -169,6 +172,40 @@ def train(arguments: Namespace) -> int:
     return 0
 
 
+def transfer(arguments: Namespace) -> int:
+    """``cellnet transfer``."""
+    from cellnet.transfer import summary, transfer
+
+    report = transfer(
+        arguments.recipe, data=arguments.data, run=arguments.run, resume=arguments.resume
+    )
+    if arguments.json:
+        _print_json(report)
+    else:
+        _print_text(summary(report))
+    return 0
+
+
+def select(arguments: Namespace) -> int:
+    """``cellnet select``."""
+    from cellnet.selection import select
+    from cellnet.selection_page import summary
+
+    report = select(
+        arguments.recipe,
+        data=arguments.data,
+        run=arguments.run,
+        resume=arguments.resume,
+        side_by_side=arguments.jobs,
+        ray=arguments.ray,
+    )
+    if arguments.json:
+        _print_json(report)
+    else:
+        _print_text(summary(report))
+    return 0
+
+
 def evaluate(arguments: Namespace) -> int:
     """``cellnet evaluate``."""
     from cellnet import card, record
@@ -276,6 +313,52 @@ def serve(arguments: Namespace) -> int:
         limits=limits,
         **_decision(arguments),
     )
+    return 0
+
+
+def explain(arguments: Namespace) -> int:
+    """``cellnet explain``."""
+    from cellnet.explain import explain, summary, targets
+    from cellnet.explain_cells import is_manifest
+    from cellnet.smears import as_bundle
+
+    bundle = as_bundle(arguments.model)
+    if arguments.target not in (None, *targets(bundle)):
+        arguments.usage_error(
+            f"--class is one of {', '.join(targets(bundle))}, got {arguments.target}"
+        )
+    if arguments.split is not None and not any(map(is_manifest, arguments.images)):
+        arguments.usage_error("--split is of a manifest; give one, or leave it out")
+    model = bundle
+    if arguments.layers:
+        from cellnet.explain_network import Network
+
+        model = Network(bundle)
+        for layer in arguments.layers:
+            if layer not in model.layers:
+                arguments.usage_error(f"--layer is one of {', '.join(model.layers)}, got {layer}")
+    found = explain(
+        model,
+        arguments.images,
+        arguments.out,
+        target=arguments.target,
+        layers=arguments.layers,
+        split=arguments.split,
+        most_pictures=arguments.pictures,
+        tsne=arguments.tsne,
+        test=arguments.faithfulness,
+        masks=arguments.masks,
+        seed=arguments.seed,
+        threads=arguments.threads,
+        progress=True,
+    )
+    if arguments.json:
+        for warning in found["warnings"]:
+            log.warning("%s", warning)
+        _warn_unreadable(found["unreadable"])
+        _print_json(found)
+    else:
+        _print_text(summary(found, arguments.out))
     return 0
 
 

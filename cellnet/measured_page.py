@@ -94,7 +94,7 @@ def _cut(value: float, digits: int) -> str:
     text = f"{value:.{digits}f}"
     if float(text) in (1.0, 100.0) and value < float(text):
         return f"{float(text) - 10.0**-digits:.{digits}f}"
-    return text
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def percent(value: float | None, digits: int = 1) -> str:

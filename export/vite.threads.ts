@@ -2,6 +2,7 @@
 
 import { createRequire } from "node:module";
 import type { Plugin, UserConfig } from "vite";
+import { packed } from "./vite.packed.ts";
 
 /** Without these two headers a page gets no shared memory, and WebAssembly no threads. */
 export const ISOLATED = {
@@ -44,7 +45,7 @@ export function threadProgram(): Plugin {
 /** How the worker with the networks is built. */
 export const WORKER: NonNullable<UserConfig["worker"]> = {
   format: "es",
-  plugins: () => [threadProgram()],
+  plugins: () => [threadProgram(), packed()],
   // LiteRT.js's program asks for these where it runs in Node.js, which it never does here.
   rolldownOptions: { external: [/^node:/] },
 };

@@ -151,7 +151,7 @@ def test_folding_keeps_the_answers_and_adds_no_parameter():
 
 
 def test_an_unknown_network_is_an_error_that_lists_the_known():
-    with pytest.raises(CellnetError, match="'resnet'.*dysplasianet, model1"):
+    with pytest.raises(CellnetError, match="'resnet'.*dysplasianet, finetuned, model1"):
         networks.build("resnet")
 
 

@@ -34,6 +34,17 @@ STAND_INS: dict[str, str | None] = {
     "make lock": "make --dry-run lock",
     "make train-dysplasianet DATA=path/to/cells": "make --dry-run train-dysplasianet DATA=cells",
     "make train-model1 DATA=path/to/cells": "make --dry-run train-model1 DATA=cells",
+    # Hours, and minutes; tests/test_selection.py runs the small form.
+    "make select-dysplasianet DATA=path/to/cells": "make --dry-run select-dysplasianet DATA=cells",
+    "make select-small": "make --dry-run select-small",
+    "cellnet select training/dysplasianet-selection.yaml --data path/to/cells --run runs/selection "
+    "--jobs 2": "test -f training/dysplasianet-selection.yaml",
+    # Downloads, and hours; tests/test_transfer.py runs the small form of each.
+    **{
+        f"cellnet transfer training/{name}.yaml --data path/to/cells": f"test -f {place}"
+        for name in ("chapter2-svm", "chapter4-features-svm", "chapter4-finetuning")
+        for place in (f"training/{name}-small.yaml",)
+    },
 }
 
 LANGUAGES = ("console", "python")

@@ -1,128 +1,86 @@
 /**
- * How fast the app is, in Chromium without a graphics processor, beside Python in the same run:
- * `node e2e/bench.mjs [--python FILE] [--cells 100] [--rounds 5] [--out FILE]`. Prints JSON.
+ * Measures the app in Chromium without a graphics processor; `tests/bench/browser.py` asks for one
+ * part at a time and puts it beside Python. Prints one JSON document.
  *
- *   engines    milliseconds an image by engine and by threads, single and in batches of eight
- *   python     the same of LiteRT with the bundles' weights and of ONNX Runtime in float32
- *   ratios     each engine's time in ONNX Runtime's, for the same number of threads
- *   smear      a drawn smear, from its files to the decision
- *   load       the built app's first visit: bytes, and milliseconds until the page can be used
+ *   node e2e/bench.mjs build  --dist DIR --built DIR       the engines without the page, once
+ *   node e2e/bench.mjs engine --built DIR --smear DIR --engine litert|wasm --threads 1|2
+ *                             --images N --rounds N        milliseconds an image, and a smear
+ *   node e2e/bench.mjs drop   --dist DIR --smear DIR       the app, from drop to decision
+ *   node e2e/bench.mjs load   --dist DIR                   the app's first visit
+ *   node e2e/bench.mjs decode --built DIR --list FILE --out DIR
+ *                             images as the app decodes them, and what its engine says of them
  */
 
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { openBrowser } from "./browser.mjs";
 import { buildHarness, filesOf, openHarness } from "./harness/build.mjs";
+import { Page } from "./page.mjs";
 import { startServer } from "./server.mjs";
-
-const REPOSITORY = join(import.meta.dirname, "..", "..");
-const text = { type: "string" };
-const { values } = parseArgs({
-  options: { python: text, cells: text, rounds: text, dist: text, out: text },
-});
-const python = resolve(values.python ?? join(REPOSITORY, ".venv", "bin", "python"));
-const dist = resolve(values.dist ?? join(REPOSITORY, "export", "dist"));
-const cells = Number(values.cells ?? 100);
-const rounds = Number(values.rounds ?? 5);
-const TIMED = 16;
 
 /** Not isolated: a page of any other web server, which gets no threads. */
 const PLAIN = { "Cache-Control": "no-cache" };
 
-if (!isFile(join(dist, "index.html")) || !isFile(join(dist, "integrity.json"))) {
-  console.error(`bench-web: there is no built app in ${dist}: make web`);
-  process.exit(1);
+/** Images that a page is given at a time. */
+const PORTION = 25;
+
+const text = { type: "string" };
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    dist: text,
+    built: text,
+    smear: text,
+    engine: text,
+    threads: text,
+    images: text,
+    rounds: text,
+    list: text,
+    out: text,
+  },
+});
+const parts = { build, engine, drop, load, decode };
+const part = parts[positionals[0]];
+if (!part) {
+  console.error(`bench.mjs: the part must be one of ${Object.keys(parts).join(", ")}`);
+  process.exit(2);
 }
-const folder = mkdtempSync(join(tmpdir(), "cellnet-bench-"));
-try {
-  const document = await measure();
-  const shown = JSON.stringify(document, null, 2);
-  if (values.out) writeFileSync(values.out, `${shown}\n`);
-  console.log(shown);
-} finally {
-  rmSync(folder, { recursive: true, force: true });
+console.log(JSON.stringify(await part()));
+
+function build() {
+  return { built: buildHarness(resolve(values.built), resolve(values.dist)) };
 }
 
-async function measure() {
-  const smear = join(folder, "smear");
-  say(`drawing ${cells} cells`);
-  cellnet(
-    "-m",
-    "cellnet",
-    "data",
-    "draw",
-    "--smear",
-    "--out",
-    smear,
-    "--cells",
-    String(cells),
-    "--seed",
-    "1",
-  );
-  say("Python");
-  const script = join(REPOSITORY, "tests", "bench", "browser.py");
-  const exports = join(dist, "models");
-  const own = JSON.parse(
-    cellnet(
-      script,
-      "--smear",
-      smear,
-      "--exports",
-      exports,
-      "--images",
-      String(TIMED),
-      "--rounds",
-      String(rounds),
-    ),
-  );
-  const built = buildHarness(folder, dist);
-  const files = filesOf(smear);
-  const engines = {};
-  for (const [threads, options] of [
-    [1, { headers: PLAIN }],
-    [2, {}],
-  ]) {
-    const server = await startServer(built, options);
-    for (const name of ["litert", "wasm"]) {
-      say(`${name}, ${threads} of the threads`);
-      const browser = await openBrowser();
-      const page = await openHarness(browser, server.origin, files);
-      const timed = await page.evaluate(bench, { only: name, rounds, count: TIMED });
-      if (timed.engine.threads !== Math.min(threads, cpus().length)) {
-        throw new Error(`${name} ran on ${timed.engine.threads} threads, wanted ${threads}`);
-      }
-      const { engine, open, times } = timed;
-      engines[name] ??= {};
-      engines[name][threads] = {
-        label: engine.label,
-        open_ms: Math.round(open),
-        ...Object.fromEntries(Object.entries(times).map(([role, it]) => [role, rounded(it)])),
-        smear: await page.evaluate(wholeSmear, name),
-      };
-      await browser.close();
-    }
-    await server.close();
-  }
-  return {
-    machine: machine(),
-    cells,
-    rounds,
-    engines,
-    python: rounded(own),
-    ratios: ratios(engines, own.onnx),
-    load: await firstLoad(),
+async function engine() {
+  const threads = Number(values.threads);
+  const server = await startServer(resolve(values.built), threads === 1 ? { headers: PLAIN } : {});
+  const browser = await openBrowser();
+  const page = await openHarness(browser, server.origin, filesOf(resolve(values.smear)));
+  const order = {
+    only: values.engine,
+    rounds: Number(values.rounds),
+    count: Number(values.images),
   };
-}
-
-/** Runs in the page. */
-function bench({ only, rounds: number, count }) {
-  const files = globalThis.inputs.slice(0, count).map(({ blob }) => blob);
-  const base = new URL("./", location.href).href;
-  return globalThis.cellnet.bench({ base, only, files, rounds: number });
+  const timed = await page.evaluate(({ only, rounds, count }) => {
+    const files = globalThis.inputs.slice(0, count).map(({ blob }) => blob);
+    return globalThis.cellnet.bench({
+      base: new URL("./", location.href).href,
+      only,
+      files,
+      rounds,
+    });
+  }, order);
+  const found = timed.engine.threads;
+  if (found !== Math.min(threads, cpus().length)) {
+    throw new Error(`${values.engine} ran on ${found} threads, wanted ${threads}`);
+  }
+  const smear = await page.evaluate(wholeSmear, values.engine);
+  await browser.close();
+  await server.close();
+  return { label: timed.engine.label, open_ms: timed.open, ...timed.times, smear };
 }
 
 /** Runs in the page: from the files to the decision, the networks being open. */
@@ -131,126 +89,168 @@ async function wholeSmear(only) {
   const reader = await CellReader.open(new URL("./", location.href), () => {}, only);
   const start = performance.now();
   const readings = [];
-  const unreadable = [];
   await reader.read(
     globalThis.inputs,
-    { reading: (it) => readings.push(it), unreadable: (it) => unreadable.push(it) },
+    { reading: (it) => readings.push(it), unreadable() {} },
     new AbortController().signal,
   );
-  const report = judge(
-    {
-      name: "bench",
-      readings,
-      unreadable,
-      passedOver: [],
-      scores: new Map(),
-      corrections: new Map(),
-    },
-    reader.models.dysplasianet.operatingPoint,
-    reader.models,
-  );
+  const none = { unreadable: [], passedOver: [], scores: new Map(), corrections: new Map() };
+  const point = reader.models.dysplasianet.operatingPoint;
+  const report = judge({ name: "bench", readings, ...none }, point, reader.models);
   const seconds = (performance.now() - start) / 1000;
   reader.close();
   const { decision, dysplastic, neutrophils } = report;
-  return {
-    cells: report.cells.length,
-    seconds: Number(seconds.toFixed(2)),
-    decision,
-    dysplastic,
-    neutrophils,
-  };
+  return { cells: report.cells.length, seconds, decision, dysplastic, neutrophils };
+}
+
+/** The built app as a user has it: a folder is dropped, the decision stands on the page. */
+async function drop() {
+  const server = await startServer(resolve(values.dist));
+  const browser = await openBrowser();
+  const page = await Page.open(browser, server.origin);
+  page.page.setDefaultTimeout(0);
+  await ready(page.page);
+  // What the service worker fetches for later visits is no part of this.
+  await page.kept();
+  await page.page.evaluate(() => {
+    const note = (event) => {
+      if (event.type === "drop") globalThis.droppedAt = performance.now();
+    };
+    document.addEventListener("drop", note, { capture: true });
+    const watch = new MutationObserver(() => {
+      if (document.querySelector(".decision.card .scale")) {
+        globalThis.decidedAt ??= performance.now();
+      }
+    });
+    watch.observe(document.body, { childList: true, subtree: true });
+  });
+  await page.drop([resolve(values.smear)]);
+  const milliseconds = await (
+    await page.page.waitForFunction(
+      () => globalThis.decidedAt && globalThis.decidedAt - globalThis.droppedAt,
+    )
+  ).jsonValue();
+  const engine = await page.text(".engine");
+  const decision = await page.text(".decision > p");
+  const cells = await page.text(".head p");
+  await browser.close();
+  await server.close();
+  return { engine, seconds: milliseconds / 1000, decision, cells: Number.parseInt(cells, 10) };
 }
 
 /** A first visit of the built app, its caches empty. */
-async function firstLoad() {
-  say("the first load of the app");
+async function load() {
+  const dist = resolve(values.dist);
   const server = await startServer(dist);
   const browser = await openBrowser();
   const page = await browser.newPage();
   page.setDefaultTimeout(0);
-  const start = performance.now();
-  await page.goto(`${server.origin}/index.html`, { waitUntil: "load" });
-  const loaded = performance.now() - start;
-  const painted = await page.evaluate(
-    () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? null,
-  );
-  await page.waitForFunction(() => /The models are ready/.test(document.body.textContent));
-  const ready = performance.now() - start;
-  const engine = await page.evaluate(() => document.querySelector(".engine")?.textContent ?? "");
-  // The service worker fetches for later visits, in the background; it asks with the cache passed.
-  const asked = [...new Set(server.asked)];
+  await page.addInitScript(() => {
+    const watch = new MutationObserver(() => {
+      // Whatever is dropped from here on is taken.
+      if (document.querySelector(".dropzone button")) globalThis.usableAt ??= performance.now();
+    });
+    watch.observe(document, { childList: true, subtree: true });
+  });
+  await page.goto(`${server.origin}/`);
+  await ready(page);
+  const readyAt = await page.evaluate(() => performance.now());
+  const { usable, paint } = await page.evaluate(() => ({
+    usable: globalThis.usableAt,
+    paint: performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? null,
+  }));
+  // The service worker begins afterwards, and asks for its list first.
+  const asked = [...new Set(server.asked.map((path) => (path === "/" ? "/index.html" : path)))];
+  const before = asked.filter((path) => path !== "/integrity.json" && path !== "/sw.js");
   await browser.close();
   await server.close();
+  const html = readFileSync(join(dist, "index.html"), "utf8");
+  const own = [
+    "index.html",
+    ...Array.from(html.matchAll(/(?:src|href)="\.\/([^"]+)"/g), (it) => it[1]),
+  ];
   const sizes = (paths) => {
-    const found = paths.map((path) => join(dist, path)).filter((file) => isFile(file));
+    const files = paths.map((path) => join(dist, path)).filter((file) => isFile(file));
     return {
-      files: found.length,
-      bytes: found.reduce((sum, file) => sum + statSync(file).size, 0),
-      bytes_gzip: found.reduce((sum, file) => sum + gzipSync(readFileSync(file)).length, 0),
+      files: files.length,
+      bytes: files.reduce((sum, file) => sum + statSync(file).size, 0),
+      bytes_gzip: files.reduce((sum, file) => sum + gzipSync(readFileSync(file)).length, 0),
     };
   };
+  const isModel = (path) => path.startsWith("/models/");
+  const offline = JSON.parse(readFileSync(join(dist, "integrity.json"), "utf8")).files.filter(
+    ({ path }) => !/^models\/[^/]+\/(?!bundle|tfjs)|^assets\/litert_wasm_internal/.test(path),
+  );
   return {
-    engine: engine.trim(),
-    first_paint_ms: Math.round(painted ?? loaded),
-    loaded_ms: Math.round(loaded),
-    models_ready_ms: Math.round(ready),
-    asked_until_ready: sizes(asked),
-    whole_app: sizes(listed(dist)),
+    first_paint_ms: paint,
+    usable_ms: usable,
+    ready_ms: readyAt,
+    page: sizes(own),
+    until_ready: sizes(before),
+    models: sizes(before.filter(isModel)),
+    programs: sizes(before.filter((path) => !isModel(path))),
+    offline: sizes(offline.map(({ path }) => path)),
   };
 }
 
-function ratios(engines, onnx) {
-  const found = {};
-  for (const [name, byThreads] of Object.entries(engines)) {
-    for (const [threads, it] of Object.entries(byThreads)) {
-      for (const role of ["model1", "dysplasianet"]) {
-        const mark = onnx[role]?.[threads];
-        if (!mark) continue;
-        found[name] ??= {};
-        found[name][threads] ??= {};
-        found[name][threads][role] = Number((it[role].single / mark).toFixed(2));
+/** The models are there. */
+function ready(page) {
+  return page.waitForFunction(() => /The models are ready/.test(document.body.textContent ?? ""));
+}
+
+/** Each listed file's pixels, as `NUMBER.rgb` below the folder given; sizes and answers are printed. */
+async function decode() {
+  const files = JSON.parse(readFileSync(values.list, "utf8"));
+  const out = resolve(values.out);
+  mkdirSync(out, { recursive: true });
+  const server = await startServer(resolve(values.built));
+  const browser = await openBrowser();
+  const page = await openHarness(browser, server.origin);
+  const engine = await page.evaluate(async () => {
+    globalThis.reader = await globalThis.cellnet.CellReader.open(new URL("./", location.href));
+    return globalThis.reader.engine.label;
+  });
+  const images = [];
+  for (let from = 0; from < files.length; from += PORTION) {
+    const given = files.slice(from, from + PORTION).map((file, nth) => ({
+      file: String(from + nth),
+      base64: readFileSync(file).toString("base64"),
+    }));
+    const found = await page.evaluate(async (portion) => {
+      const inputs = portion.map(({ file, base64 }) => ({
+        file,
+        blob: new Blob([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))]),
+      }));
+      const answers = new Map();
+      await globalThis.reader.read(
+        inputs,
+        { reading: (it) => answers.set(it.file, it), unreadable() {} },
+        new AbortController().signal,
+      );
+      const decoded = [];
+      for (const { file, blob } of inputs) {
+        const { width, height, rgb } = await globalThis.cellnet.decodeImage(blob);
+        let binary = "";
+        for (let at = 0; at < rgb.length; at += 32768) {
+          binary += String.fromCharCode(...rgb.subarray(at, at + 32768));
+        }
+        const { probabilities, granularity } = answers.get(file);
+        const answer = { probabilities, granularity };
+        decoded.push({ file, width, height, base64: btoa(binary), ...answer });
       }
+      return decoded;
+    }, given);
+    for (const { file, base64, ...image } of found) {
+      writeFileSync(join(out, `${file}.rgb`), Buffer.from(base64, "base64"));
+      images.push(image);
     }
   }
-  return found;
-}
-
-function rounded(value) {
-  if (typeof value === "number") return Number(value.toPrecision(4));
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, it]) => [key, rounded(it)]));
-}
-
-function listed(root, below = "") {
-  return readdirSync(join(root, below), { withFileTypes: true }).flatMap((entry) =>
-    entry.isDirectory()
-      ? listed(root, join(below, entry.name))
-      : [join(below, entry.name)].filter(
-          (path) => !/models\/[^/]+\/(savedmodel|litert|onnx)\//.test(path),
-        ),
-  );
+  const version = browser.version();
+  await browser.close();
+  await server.close();
+  return { engine, chromium: version, images };
 }
 
 function isFile(path) {
   return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
-}
-
-function machine() {
-  const [first] = cpus();
-  const [load] = readFileSync("/proc/loadavg", "utf8").split(" ");
-  return { processor: first?.model ?? "", cores: cpus().length, load_before: Number(load) };
-}
-
-function cellnet(...command) {
-  const env = { ...process.env, PYTHONPATH: REPOSITORY };
-  return execFileSync(python, command, {
-    encoding: "utf8",
-    env,
-    maxBuffer: 2 ** 26,
-    stdio: ["ignore", "pipe", "ignore"],
-  });
-}
-
-function say(what) {
-  process.stderr.write(`bench-web: ${what}\n`);
 }

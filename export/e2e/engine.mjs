@@ -9,7 +9,7 @@
  */
 
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { openBrowser } from "./browser.mjs";
@@ -18,7 +18,7 @@ import { buildHarness, filesOf, openHarness } from "./harness/build.mjs";
 import { startServer } from "./server.mjs";
 
 /** What 8-bit weights may cost where an engine computes with floats; LiteRT computes as Python. */
-const TOLERANCE = { wasm: 0.02, litert: 0.005 };
+const TOLERANCE = { wasm: 0.01, litert: 0.005 };
 
 const text = { type: "string" };
 const { values } = parseArgs({ options: { smear: text, expected: text, dist: text } });
@@ -90,7 +90,7 @@ async function checkEngine(name) {
       python.models,
     );
     assert.equal(models.dysplasianet.operatingPoint.cutoff, python.cutoff);
-    assert.ok(engine.threads >= 2, "an isolated page has threads");
+    assert.ok(engine.threads >= Math.min(2, cpus().length), "an isolated page has threads");
     return engine.label;
   });
   await check(`${name}: labels, scores and probabilities are Python's`, async () => {
@@ -212,8 +212,8 @@ async function checkEngine(name) {
           globalThis.cellnet.bench({
             base: new URL("./", location.href).href,
             only,
-            files: globalThis.inputs.slice(0, 16).map(({ blob }) => blob),
-            rounds: 3,
+            files: globalThis.inputs.slice(0, 8).map(({ blob }) => blob),
+            rounds: 2,
           }),
         name,
       );

@@ -136,7 +136,8 @@ export class Page {
     const missing = () =>
       this.page.evaluate(async () => {
         const { files } = await (await fetch("integrity.json")).json();
-        const isWanted = ({ path }) => !/^models\/[^/]+\/(?!bundle|tfjs)/.test(path);
+        const others = /^models\/[^/]+\/(?!bundle|tfjs)|^assets\/litert_wasm_internal/;
+        const isWanted = ({ path }) => !others.test(path);
         const known = files.filter(isWanted).map(async ({ path }) => {
           return (await caches.match(path)) ? "" : path;
         });

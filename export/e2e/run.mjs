@@ -1,11 +1,12 @@
 /**
  * Drives the app in Chromium as a user would, prints a line for each check, and ends with 1 where
- * one failed: `node e2e/run.mjs --smear DIR [--second DIR --expected FILE --dist DIR] [--shots DIR]`.
+ * one failed: `node e2e/run.mjs --smear DIR [--second DIR --expected FILE] [--shots DIR]`.
  *
  *   --smear     a drawn smear (`cellnet data draw --smear`)
  *   --expected  what `cellnet predict-smear --json` says of it; the networks are left out without it
  *   --second    another drawn smear, read without a network
- *   --dist      the built app with its models (default: dist)
+ *   --origin    where the built app is served with its models, such as http://127.0.0.1:8000
+ *   --dist      else the folder to serve (default: dist)
  *   --shots     a folder for screenshots
  *   --only      `page` or `networks`
  */
@@ -21,7 +22,15 @@ import { checkPage } from "./stand-in.mjs";
 
 const text = { type: "string" };
 const { values } = parseArgs({
-  options: { smear: text, second: text, expected: text, dist: text, shots: text, only: text },
+  options: {
+    smear: text,
+    second: text,
+    expected: text,
+    origin: text,
+    dist: text,
+    shots: text,
+    only: text,
+  },
 });
 if (!values.smear) {
   console.error("--smear must name a folder of drawn cells: cellnet data draw --smear --out DIR");
@@ -44,6 +53,7 @@ try {
       folder,
       shots,
       dist,
+      origin: values.origin,
       smear: resolve(values.smear),
       second: resolve(values.second ?? values.smear),
       expected: resolve(values.expected),

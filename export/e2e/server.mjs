@@ -1,4 +1,7 @@
-/** A web server for a folder, on this computer alone: the headers that a page should come with. */
+/**
+ * A web server for a folder, on this computer alone, with the headers that a page should come with;
+ * and a proxy that answers nothing, but knows what it was asked for.
+ */
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -61,6 +64,29 @@ export async function startServer(folder, { headers = HEADERS } = {}) {
     serve(other) {
       root = other;
     },
+    async close() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** A proxy for a browser: whatever is asked of it is noted and refused. */
+export async function startWitness() {
+  const asked = [];
+  const server = createServer((request, response) => {
+    asked.push(request.url ?? "");
+    response.writeHead(502).end();
+  });
+  server.on("connect", (request, socket) => {
+    asked.push(request.url ?? "");
+    socket.end("HTTP/1.1 502 Bad Gateway\r\n\r\n");
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
+  const { port } = server.address();
+  return {
+    address: `http://127.0.0.1:${port}`,
+    asked,
     async close() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

@@ -39,6 +39,8 @@ export async function checkPage({ checks, browser, folder, pictures, shots }) {
     await failing(options);
     await updating(options);
     await looks(options);
+    await printing(options);
+    await byKeyboard(options);
   } finally {
     await server.close();
   }
@@ -490,6 +492,79 @@ async function looks({ checks, browser, server, smears }) {
       .locator(".cell img")
       .evaluateAll((images) => images.filter((image) => !image.complete).length);
     assert.equal(blank, 0);
+  });
+  await page.close();
+}
+
+async function printing({ checks, browser, server, smears }) {
+  const { check } = bound(checks);
+  const page = await Page.open(browser, server.origin);
+  await page.page.evaluate(() => {
+    globalThis.print = () => {
+      const images = [...document.querySelectorAll(".cell img")];
+      const isThere = images.filter((image) => image.complete && image.naturalWidth > 0).length;
+      globalThis.printed = { cells: document.querySelectorAll(".cell").length, isThere };
+    };
+  });
+  await page.choose(join(smears, "suspected"));
+  await page.read(1);
+  await check("what is printed holds every cell and its picture", async () => {
+    await page.page.getByRole("button", { name: "Print" }).click();
+    const printed = await until(
+      () => page.page.evaluate(() => globalThis.printed ?? null),
+      "the browser is asked to print",
+    );
+    const { length } = JSON.parse((await page.saved("Save JSON")).text).cells;
+    assert.deepEqual(printed, { cells: length, isThere: length });
+    // Of A4: the browser's own answer, in which a page that runs over would be cut.
+    const paper = await page.page.pdf({ format: "A4" });
+    const pages = paper.toString("latin1").match(/\/Type\s*\/Page\b/g)?.length ?? 0;
+    assert.ok(pages >= 1 && pages <= 4, `${pages} pages`);
+    return `${length} cells on ${pages} pages`;
+  });
+  await page.close();
+}
+
+/** From the first page to the saved report and an empty page, without a mouse. */
+async function byKeyboard({ checks, browser, server, smears }) {
+  const { check } = bound(checks);
+  const page = await Page.open(browser, server.origin);
+  const { keyboard } = page.page;
+  const tabTo = async (name) => {
+    for (let steps = 0; steps < 80; steps += 1) {
+      await keyboard.press("Tab");
+      const label = await page.page.evaluate(() => {
+        const { activeElement } = document;
+        const outline = activeElement && getComputedStyle(activeElement).outlineStyle;
+        return `${activeElement?.textContent?.trim()}${outline === "none" ? ": not seen" : ""}`;
+      });
+      if (label.startsWith(name)) {
+        assert.ok(!label.endsWith(": not seen"), `${name} shows no focus`);
+        return;
+      }
+    }
+    throw new Error(`the tab key does not lead to ${name}`);
+  };
+  await check("with the keyboard alone: choose, read, correct, save, clear", async () => {
+    await until(async () => /Stand-in/.test(await page.text(".engine")), "the models");
+    const chooser = page.page.waitForEvent("filechooser");
+    await tabTo("Choose folder");
+    await keyboard.press("Enter");
+    await (await chooser).setFiles(join(smears, "suspected"));
+    await page.read(1);
+    await tabTo("neutrophil, dysplastic");
+    await keyboard.press("l");
+    await until(async () => /5 of 20/.test(await page.text(".decision > p")), "counts follow");
+    const download = page.page.waitForEvent("download");
+    await tabTo("Save JSON");
+    await keyboard.press("Space");
+    const report = JSON.parse(await readFile(await (await download).path(), "utf8"));
+    assert.equal(report.corrections.length, 1);
+    await tabTo("Clear everything");
+    await keyboard.press("Enter");
+    await tabTo("Clear everything");
+    await keyboard.press("Enter");
+    await until(async () => (await page.text("h1")) === "Read a blood smear", "the first page");
   });
   await page.close();
 }

@@ -6,6 +6,12 @@ declare module "virtual:tfjs-thread" {
   export default address;
 }
 
+/** The address of a file in gzip; see `vite.packed.ts`. */
+declare module "*?packed" {
+  const address: string;
+  export default address;
+}
+
 /** LiteRT.js's program, which its package fetches as a script; only handed on. */
 declare module "@litertjs/core/wasm/*.js" {
   const factory: unknown;

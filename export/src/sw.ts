@@ -16,8 +16,11 @@ const PREFIX = `cellnet ${scope.registration.scope} `;
 const CACHE = PREFIX + VERSION;
 const HASH = "x-cellnet-sha256";
 
-/** Without these the page is none: itself, and the models as they are shipped. */
-const FIRST = /^(?!models\/)|^models\/[^/]+\/bundle\//;
+/**
+ * Without these the page is none: itself, and the models as they are shipped. A page that comes from
+ * here is isolated, and never asks for LiteRT's program without threads.
+ */
+const FIRST = /^(?!models\/|assets\/litert_wasm_internal)|^models\/[^/]+\/bundle\//;
 
 /** These come after: the models as graphs, for graphics processors and activation maps. */
 const LATER = /^models\/[^/]+\/tfjs\//;

@@ -7,7 +7,6 @@ import { join } from "node:path";
 export function readCases<Part extends string>(
   name: string,
   ...parts: Part[]
-  // biome-ignore lint/suspicious/noExplicitAny: each part has a shape of its own
 ): Record<Part, any[]> {
   const folder = join(import.meta.dirname, "..", "..", "tests", "cases");
   const table = JSON.parse(readFileSync(join(folder, `${name}.json`), "utf-8"));

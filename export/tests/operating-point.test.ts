@@ -37,7 +37,6 @@ test.each([
   ["no word of the data", (it) => ({ ...it, cell: { ...it.cell, fitted_on: {} } })],
   ["a minimum of half a cell", (it) => ({ ...it, minimum_neutrophils: 0.5 })],
   ["no minimum", (it) => ({ ...it, minimum_neutrophils: undefined })],
-  // biome-ignore lint/suspicious/noExplicitAny: files hold anything
 ] as [string, (given: any) => unknown][])("%s is refused", (_why, change) => {
   const given = shipped();
   expect(() => readOperatingPoint(change(given), given.weights_sha256)).toThrow(CellnetError);

@@ -100,7 +100,7 @@ export class CellReader {
     };
     signal.throwIfAborted();
     const cancelled = new Promise<never>((_, reject) => {
-      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
     });
     await Promise.race([cancelled, Promise.all(Array.from({ length: UNDER_WAY }, readOn))]);
   }
@@ -155,7 +155,7 @@ class Line {
     this.#last += 1;
     const id = this.#last;
     return new Promise<Answers[K]>((resolve, reject) => {
-      const waiting: Waiting = { resolve: resolve as Waiting["resolve"], reject };
+      const waiting: Waiting = { resolve, reject };
       if (progress) waiting.progress = progress;
       this.#waiting.set(id, waiting);
       this.#worker.postMessage({ id, kind, asked });

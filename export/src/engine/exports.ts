@@ -87,7 +87,7 @@ async function open(folder: URL, description: Description, count: Count): Promis
   return {
     artifacts: {
       ...others,
-      modelTopology: modelTopology as object,
+      modelTopology,
       weightSpecs: weightsManifest.flatMap((group) => group.weights),
       weightData: weightsManifest.flatMap((group) =>
         group.paths.map((path) => content(path).buffer),

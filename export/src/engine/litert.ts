@@ -13,10 +13,10 @@ import {
   Tensor,
 } from "@litertjs/core";
 import plainFactory from "@litertjs/core/wasm/litert_wasm_internal.js";
-import plainBinary from "@litertjs/core/wasm/litert_wasm_internal.wasm?url";
+import plainBinary from "@litertjs/core/wasm/litert_wasm_internal.wasm?packed";
 import threadedFactory from "@litertjs/core/wasm/litert_wasm_threaded_internal.js";
 import threadedScript from "@litertjs/core/wasm/litert_wasm_threaded_internal.js?url";
-import threadedBinary from "@litertjs/core/wasm/litert_wasm_threaded_internal.wasm?url";
+import threadedBinary from "@litertjs/core/wasm/litert_wasm_threaded_internal.wasm?packed";
 import { CellnetError } from "../errors";
 import type { Pixels } from "../images/decode";
 import { resize } from "../images/resize";
@@ -69,7 +69,7 @@ export class LiteRtNetworks implements Networks {
     const total = ROLES.reduce((sum, role) => sum + bundles[role].weights.bytes, 0);
     let done = 0;
     const files = await Promise.all([
-      start(threads),
+      start(),
       ...ROLES.map((role) =>
         fetchWeights(bundles[role], (bytes) => {
           done += bytes;
@@ -120,13 +120,17 @@ export class LiteRtNetworks implements Networks {
   }
 }
 
-/** Start the program from files of the app; it would fetch itself as a script, as modules cannot. */
-async function start(threads: number): Promise<void> {
-  const isThreaded = threads > 1;
+/**
+ * Start the program from files of the app; it would fetch itself as a script, as modules cannot.
+ * An isolated page takes the program with threads however many it runs: so the other one, nine
+ * megabytes as well unpacked, is none of the files that are kept for later.
+ */
+async function start(): Promise<void> {
+  const isThreaded = globalThis.crossOriginIsolated;
   Object.assign(globalThis, {
     ModuleFactory: isThreaded ? threadedFactory : plainFactory,
     Module: {
-      locateFile: () => here(isThreaded ? threadedBinary : plainBinary),
+      wasmBinary: await fetchPacked(isThreaded ? threadedBinary : plainBinary),
       mainScriptUrlOrBlob: here(threadedScript),
       // It reports each step of its start.
       print: () => {},
@@ -135,6 +139,16 @@ async function start(threads: number): Promise<void> {
     importScripts: () => {},
   });
   await loadLiteRt("./", { threads: isThreaded });
+}
+
+/** Fetch a program of nine megabytes that comes as three. */
+async function fetchPacked(address: string): Promise<ArrayBuffer> {
+  const response = await fetch(here(address));
+  if (!response.ok || !response.body) {
+    throw new CellnetError(`a program is missing: ${response.url} answers ${response.status}`);
+  }
+  const unpacked = response.body.pipeThrough(new DecompressionStream("gzip"));
+  return new Response(unpacked).arrayBuffer();
 }
 
 function here(address: string): string {

@@ -52,7 +52,7 @@ export class TensorFlowNetworks implements Networks {
 
   async answer(role: Role, images: readonly Pixels[]): Promise<number[][]> {
     const fitting = images.map((image) => this.#fit(role, image));
-    const answers: number[][] = new Array(images.length);
+    const answers: number[][] = new Array<number[]>(images.length);
     for (const group of bySize(fitting)) {
       for (const part of parts(group, this.batch)) {
         const found = await this.#run(

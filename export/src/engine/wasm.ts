@@ -57,7 +57,7 @@ function here(address: string): string {
 function withCalls(module: BackendWasmModule): BackendWasmModule {
   const { cwrap } = module as unknown as Wrapper;
   const call = (name: string, answer: "number" | null, inputs: number) =>
-    cwrap(name, answer, Array(inputs).fill("number"));
+    cwrap(name, answer, new Array<"number">(inputs).fill("number"));
   module.tfjs = {
     init: call("init", null, 0),
     initWithThreadsCount: call("init_with_threads_count", null, 1),
@@ -70,6 +70,9 @@ function withCalls(module: BackendWasmModule): BackendWasmModule {
 }
 
 type Wrapper = {
-  // biome-ignore lint/suspicious/noExplicitAny: what comes out of the program has no types
-  cwrap(name: string, answer: "number" | null, inputs: "number"[]): any;
+  cwrap: (
+    name: string,
+    answer: "number" | null,
+    inputs: "number"[],
+  ) => (...numbers: number[]) => number;
 };

@@ -58,6 +58,11 @@ export function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
+/** Begin a text with a capital. */
+export function upperFirst(text: string): string {
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
+}
+
 /** Replace control characters, line ends among them, and halves of surrogate pairs. */
 export function printable(text: string): string {
   return text.replace(/[\p{C}\p{Z}]/gu, (mark) => (mark === " " ? mark : "\uFFFD"));

@@ -123,7 +123,13 @@ export function judge(
   });
   const copies = findCopies(readings);
   const { neutrophils, dysplastic, interval, ...found } = count(cells, point);
-  const once = copies.size > 0 ? count(cells.filter(({ file }) => !copies.has(file)), point) : found;
+  const once =
+    copies.size > 0
+      ? count(
+          cells.filter(({ file }) => !copies.has(file)),
+          point,
+        )
+      : found;
   // Copies do not make up the minimum of neutrophils, and make nothing clear.
   const decision = once.decision === "indeterminate" ? "indeterminate" : found.decision;
   const isClear =

@@ -92,7 +92,7 @@ export function App({ session, update }: { session: Session; update: Update }) {
           </main>
         </div>
       )}
-      <footer class="foot">
+      <footer class={`foot${state.smears.length === 0 ? " narrow" : ""}`}>
         <p>
           <strong>{RESEARCH_USE}</strong> Images, results and corrections stay in this browser on
           this computer until you clear them. Nothing is sent anywhere.

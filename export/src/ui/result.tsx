@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import type { InputFile } from "../engine/client";
 import { cellsCsv } from "../report/csv";
 import { reportFile, reportJson } from "../report/json";
-import { count, printable } from "../report/text";
+import { count, printable, upperFirst } from "../report/text";
 import type { PassedOver, SmearReport } from "../rules/smear";
 import { Ask } from "./ask";
 import { DecisionCard, DifferentialCard } from "./cards";
@@ -199,7 +199,7 @@ function Undecidable({ why }: { why: string }) {
       <div class="verdict">
         <strong>Nothing can be decided</strong>
       </div>
-      <p>{upperFirst(printable(why))}.</p>
+      <p>{upperFirst(printable(why)).replace(/\.$/, "")}.</p>
     </div>
   );
 }
@@ -311,8 +311,4 @@ function PassedOverList({ entries }: { entries: readonly PassedOver[] }) {
       files={entries.map(({ path, reason }) => [path, reason])}
     />
   );
-}
-
-function upperFirst(text: string): string {
-  return `${text.slice(0, 1).toUpperCase()}${text.slice(1).replace(/\.$/, "")}`;
 }

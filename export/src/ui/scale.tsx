@@ -53,8 +53,9 @@ export function ShareScale({ report, fitted }: { report: SmearReport; fitted: nu
         </div>
       </div>
       <p class="soft small">
-        Dysplastic share of the neutrophils: the dot, with its exact 95 % interval. WHO calls a
-        lineage dysplastic from {fixed(100 * WHO_SHARE, 0)} % on; that line is shown, not used.
+        Dysplastic share of the neutrophils: the dot, with its exact 95{"\u00a0"}% interval. WHO
+        calls a lineage dysplastic from {fixed(100 * WHO_SHARE, 0)}
+        {"\u00a0"}% on; that line is shown, not used.
       </p>
     </>
   );

@@ -1,0 +1,267 @@
+"""What is measured of the candidates of a study, and which of them wins.
+
+Whether one has left chance is told from its validation cells; its cut-off comes from
+``test-by-cell`` and its threshold from ``test-by-smear``, as of any bundle (``calibrate``), and the
+winner alone is tried on ``proof-of-concept``. Pure arithmetic is left to ``metrics``, training to
+``selection``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from cellnet.bundle import Bundle, load
+from cellnet.calibrate import calibrate
+from cellnet.errors import CellnetError, NoBetterThanGuessing
+from cellnet.evaluate import evaluate
+from cellnet.folds import HALF
+from cellnet.manifest import Manifest, check_disjoint
+from cellnet.metrics import proportion
+from cellnet.operating_point import OperatingPoint, read_operating_point
+from cellnet.outputs import write_text
+from cellnet.study import CHOICE, Study
+from cellnet.truth import (
+    answer,
+    describe_manifest,
+    groups_of,
+    normal_and_dysplastic,
+    read_diagnoses,
+    suppression_of,
+)
+
+__all__ = ["check_cohort", "choose", "measure_candidate", "proof_of_concept", "standing"]
+
+log = logging.getLogger(__name__)
+
+BY_CELL, BY_SMEAR, PROOF = "test-by-cell", "test-by-smear", "proof-of-concept"
+WAYS = {
+    "smears_as_run": "cells that the classifier calls neutrophil, as the program runs",
+    "smears_by_known_neutrophils": "neutrophils by the manifest's label",
+}
+
+
+def check_cohort(cohort: Manifest) -> None:
+    """Check, before hours of training, that a cohort can decide a study.
+
+    Raises:
+        CellnetError: A set is missing, cells stand on two sides, a smear set lacks MDS or healthy
+            smears, or an image is not there.
+    """
+    cohort.check_files()
+    check_disjoint(cohort.rows, str(cohort.file))
+    for split in ("train", "validation", BY_CELL):
+        normal, dysplastic = normal_and_dysplastic(suppression_of(cohort.split(split)))
+        if not normal.any() or not dysplastic.any():
+            raise CellnetError(
+                f"the set '{split}' of {cohort.file} needs normal and dysplastic neutrophils, it "
+                f"has {int(normal.sum())} and {int(dysplastic.sum())}: their 'suppression' is the "
+                "share of granules that is missing, at most 0.2 or at least 2/3"
+            )
+    diagnoses = read_diagnoses(cohort)
+    for split in (BY_SMEAR, PROOF):
+        smears = {row.smear for row in cohort.split(split)}
+        kinds = {diagnoses.get((split, smear)) for smear in smears}
+        if not {True, False} <= kinds:
+            raise CellnetError(
+                f"the set '{split}' of {cohort.file} needs smears of patients with MDS and of "
+                "healthy ones, with their diagnoses in truth.csv"
+            )
+
+
+def standing(
+    bundle: Bundle, cohort: Manifest, study: Study, progress: bool = True
+) -> dict[str, Any]:
+    """Measure a candidate of the first stage on the validation cells, and say whether it goes on.
+
+    Args:
+        bundle: The weights of its best epoch.
+        cohort: Where the validation cells are.
+        study: Whose rule holds.
+        progress: Show a bar on standard error.
+
+    Returns:
+        ``accuracy`` (at a score of one half, intervals by group), ``groups``, ``goes_on`` and
+        ``reason``.
+
+    Raises:
+        CellnetError: No image could be used.
+    """
+    found = answer(bundle, cohort, cohort.split("validation"), progress)
+    normal, dysplastic = normal_and_dysplastic(suppression_of(found.rows))
+    used = normal | dysplastic
+    column, groups = groups_of([row for row, use in zip(found.rows, used, strict=True) if use])
+    right = (found.outputs[used, 0] > HALF) == normal[used]
+    accuracy = proportion(right, groups)
+    first = study.first_stage
+    line = first.chance + first.margin
+    low, high = (f"{100 * end:.1f}" for end in accuracy.ci95)
+    goes_on = accuracy.ci95[1] > line
+    told = f"{100 * accuracy.value:.1f} % ({low} to {high}) of {accuracy.n} validation images"
+    return {
+        "accuracy": accuracy.to_json(),
+        "groups": {"by": column, "n": None if groups is None else len(set(groups.tolist()))},
+        "goes_on": bool(goes_on),
+        "reason": (
+            f"{told}: the interval reaches above {100 * line:g} %"
+            if goes_on
+            else f"{told}: the interval lies at or below {100 * line:g} %, so it stayed at chance"
+        ),
+    }
+
+
+def measure_candidate(
+    folder: Path, cohort: Manifest, study: Study, progress: bool = True
+) -> dict[str, Any]:
+    """Fit and measure a candidate of the second stage on ``test-by-cell`` and ``test-by-smear``.
+
+    What was measured before of the same weights and cells is read, not measured again.
+
+    Args:
+        folder: Its run folder; operating point and evaluations are written there.
+        cohort: The study's cohort.
+        study: The study.
+        progress: Show bars on standard error.
+
+    Returns:
+        ``failed`` (None, or why no cut could be fitted), ``cutoff``, ``threshold``, ``by_cell`` and
+        ``by_smear``.
+
+    Raises:
+        CellnetError: Anything else that keeps it from being measured.
+    """
+    bundle = load(folder / "bundle")
+    try:
+        point = _fitted(bundle, cohort, study, progress)
+    except NoBetterThanGuessing as error:
+        log.warning("%s: %s", folder, error)
+        return {"failed": str(error)}
+    cells = _evaluated(bundle, cohort, study, BY_CELL, folder / "by-cell.json", progress)
+    smears = _evaluated(bundle, cohort, study, BY_SMEAR, folder / "by-smear.json", progress)
+    found = cells["sets"][BY_CELL]["cells"]
+    kept = ("n", "dysplastic", "normal", "groups", "auc", "accuracy", "sensitivity", "specificity")
+    return {
+        "failed": None,
+        "cutoff": point.cutoff,
+        "threshold": point.threshold,
+        "by_cell": {
+            **{key: found[key] for key in kept},
+            "confusion": found["confusion"],
+            "curve": found["curve"],
+        },
+        "by_smear": _smears(smears, BY_SMEAR),
+        "warnings": list(dict.fromkeys([*cells["warnings"], *smears["warnings"]])),
+        "unreadable": len(cells["unreadable"]) + len(smears["unreadable"]),
+    }
+
+
+def proof_of_concept(
+    folder: Path, cohort: Manifest, study: Study, progress: bool = True
+) -> dict[str, Any]:
+    """Try the winner on smears that decided nothing (figure 5.5).
+
+    Args:
+        folder: Its run folder.
+        cohort: The study's cohort.
+        study: The study.
+        progress: Show bars on standard error.
+
+    Returns:
+        As ``by_smear`` of `measure_candidate`, with ``warnings`` and ``unreadable``.
+    """
+    bundle = load(folder / "bundle")
+    found = _evaluated(bundle, cohort, study, PROOF, folder / "proof-of-concept.json", progress)
+    return {
+        **_smears(found, PROOF),
+        "warnings": found["warnings"],
+        "unreadable": len(found["unreadable"]),
+    }
+
+
+def choose(measured: dict[str, dict[str, Any]], parameters: dict[str, int]) -> dict[str, Any]:
+    """Choose the winner.
+
+    Args:
+        measured: By candidate, what `measure_candidate` found.
+        parameters: By candidate.
+
+    Returns:
+        ``name`` (None where no candidate could be judged), ``rule``, ``order`` from first to last,
+        and ``also_possible``: the others whose interval holds the winner's diagnostic accuracy, so
+        that chance alone may have put them behind it.
+    """
+
+    def rank(name: str) -> tuple[float, float, float, int]:
+        found = measured[name]
+        by_smear, by_cell = found["by_smear"], found["by_cell"]
+        return (
+            -by_smear["accuracy"]["value"],
+            -by_smear["auc"]["value"],
+            -by_cell["accuracy"]["value"],
+            parameters[name],
+        )
+
+    judged = [
+        name
+        for name, found in measured.items()
+        if found["failed"] is None and found["by_smear"]["accuracy"]["value"] is not None
+    ]
+    order = sorted(judged, key=rank)
+    best = measured[order[0]]["by_smear"]["accuracy"]["value"] if order else None
+    return {
+        "name": order[0] if order else None,
+        "rule": CHOICE,
+        "order": order,
+        "also_possible": [
+            name for name in order[1:] if measured[name]["by_smear"]["accuracy"]["ci95"][1] >= best
+        ],
+    }
+
+
+def _fitted(bundle: Bundle, cohort: Manifest, study: Study, progress: bool) -> OperatingPoint:
+    """The operating point of these weights on this cohort; fitted where there is none yet."""
+    if (bundle.folder / "operating_point.json").exists():
+        point = read_operating_point(bundle.folder)
+        same = describe_manifest(cohort)["manifest_sha256"]
+        if (
+            point.weights_sha256 == bundle.sha256
+            and point.smear.fitted_on.get("manifest_sha256") == same
+            and point.minimum_neutrophils == study.minimum_neutrophils
+        ):
+            return point
+    return calibrate(
+        bundle,
+        cohort,
+        classifier=study.classifier,
+        minimum_neutrophils=study.minimum_neutrophils,
+        progress=progress,
+    )
+
+
+def _evaluated(
+    bundle: Bundle, cohort: Manifest, study: Study, split: str, file: Path, progress: bool
+) -> dict[str, Any]:
+    """An evaluation; read where the same was made before."""
+    point = read_operating_point(bundle.folder, bundle.sha256)
+    if file.exists():
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if (
+            found["model"]["sha256"] == bundle.sha256
+            and found["data"]["manifest_sha256"] == describe_manifest(cohort)["manifest_sha256"]
+            and found["operating_point"]["created"] == point.created
+        ):
+            return found
+    found = evaluate(bundle, cohort, split, classifier=study.classifier, progress=progress)
+    write_text(file, json.dumps(found, indent=1, allow_nan=False) + "\n")
+    return found
+
+
+def _smears(evaluated: dict[str, Any], split: str) -> dict[str, Any]:
+    """Diagnostic figures of a set of smears, as the program counts its neutrophils if it does."""
+    sets = evaluated["sets"][split]
+    way = next(way for way in WAYS if way in sets)
+    kept = ("n", "mds", "healthy", "indeterminate", "groups", "auc", "accuracy", "sensitivity",
+            "specificity", "precision", "confusion", "curve", "smears")  # fmt: skip
+    return {"neutrophils": WAYS[way], **{key: sets[way][key] for key in kept}}

@@ -1,0 +1,154 @@
+"""The cells to explain: images and folders as they are given, or a split of a manifest.
+
+What a cell is known to be comes from its folder's name or from the manifest; it is never needed,
+but without it nothing can be said of how well classes part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cellnet.cells import CLASSES, GRANULARITY, NEUTROPHIL
+from cellnet.errors import CellnetError, UnreadableImage
+from cellnet.images import decode_image, read_bytes
+from cellnet.manifest import Row, read_manifest
+from cellnet.predict import collect
+from cellnet.truth import describe_manifest, groups_of, normal_and_dysplastic, suppression_of
+
+__all__ = ["SPLIT", "Cell", "Cells", "find_cells", "is_manifest", "read_cell"]
+
+SPLIT = "test"
+"""The split of a manifest that is explained where none is named."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One image to explain.
+
+    Attributes:
+        path: Its file.
+        name: What it is called in the answer.
+        label: What it is known to show, such as ``neutrophil`` or ``dysplastic``; None if unknown.
+        group: What ties it to others (a patient, a smear, a source cell); empty if nothing does.
+        source_cell: The photograph that it was made of; empty if none.
+        sha256: What its file must have; empty to take it as it is.
+    """
+
+    path: Path
+    name: str
+    label: str | None
+    group: str = ""
+    source_cell: str = ""
+    sha256: str = ""
+
+    def row(self) -> Row:
+        """The cell as a manifest would list it, for whoever asks which photographs these are."""
+        return Row(self.name, self.sha256, self.label or "", source_cell=self.source_cell)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """All images to explain.
+
+    Attributes:
+        cells: In the order given.
+        grouped_by: The manifest's column that ties cells together; None where nothing does.
+        unreadable: ``{"file", "reason"}`` of folders that cannot be listed.
+        data: What is known of the manifest; None for images and folders.
+        warnings: What was left out, in words.
+    """
+
+    cells: list[Cell]
+    grouped_by: str | None = None
+    unreadable: list[dict[str, str]] = field(default_factory=list)
+    data: dict[str, Any] | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def is_manifest(path: Path) -> bool:
+    """Say whether a path is a manifest or a folder that holds one, by its name."""
+    return path.suffix.lower() == ".csv" or (path / "manifest.csv").is_file()
+
+
+def find_cells(paths: Sequence[Path], kind: str, split: str | None = None) -> Cells:
+    """List the images to explain.
+
+    Args:
+        paths: Images and folders of them, or one manifest. An image is labelled by the innermost
+            folder that is called like a class, ``normal`` or ``dysplastic``; or else by the
+            sub-folder of the folder given that it lies in.
+        kind: What the network answers. Of a manifest, ``granularity`` takes the neutrophils alone,
+            labelled ``normal`` or ``dysplastic`` where it is known what was taken out of them.
+        split: Of the manifest; None for `SPLIT`.
+
+    Raises:
+        CellnetError: There is no image, or the manifest cannot be read or lacks the split.
+    """
+    manifests = [path for path in paths if is_manifest(path)]
+    if not manifests:
+        files, unreadable = collect(paths)
+        folders = [path for path in paths if path.is_dir()]
+        cells = [Cell(file, name, _label(file, folders)) for file, name in files]
+        return Cells(cells, unreadable=unreadable)
+    if len(paths) > 1:
+        raise CellnetError(f"a manifest is explained alone, got {', '.join(map(str, paths))}")
+    manifest = read_manifest(manifests[0])
+    rows = manifest.split(split or SPLIT)
+    warnings = []
+    if kind == "granularity":
+        others = sum(row.label != NEUTROPHIL for row in rows)
+        rows = [row for row in rows if row.label == NEUTROPHIL]
+        if others:
+            warnings.append(f"left out: {others} cells of the manifest that are no neutrophils")
+        if not rows:
+            raise CellnetError(f"the split '{split or SPLIT}' of {manifest.file} has no neutrophil")
+    by, groups = groups_of(rows)
+    cells = [
+        Cell(manifest.path_of(row), row.path, label, str(group), row.source_cell, row.sha256)
+        for row, label, group in zip(
+            rows, _labels(rows, kind), [""] * len(rows) if groups is None else groups, strict=True
+        )
+    ]
+    data = describe_manifest(manifest) | {"split": split or SPLIT}
+    return Cells(cells, by, data=data, warnings=warnings)
+
+
+def read_cell(cell: Cell) -> tuple[Cell, np.ndarray]:
+    """Read a cell's image.
+
+    Returns:
+        The cell with the hash of its file, and ``(h, w, 3) uint8, RGB``.
+
+    Raises:
+        UnreadableImage: It cannot be read, or is not the file that was to be read.
+    """
+    data = read_bytes(cell.path)
+    found = hashlib.sha256(data).hexdigest()
+    if cell.sha256 not in ("", found):
+        raise UnreadableImage(cell.path, "its sha256 is not that of the manifest")
+    return replace(cell, sha256=found), decode_image(data, cell.path)
+
+
+def _label(file: Path, folders: Sequence[Path]) -> str | None:
+    given = next((folder for folder in folders if file.is_relative_to(folder)), file.parent)
+    below = file.relative_to(given).parts[:-1]
+    for part in (*reversed(below), given.absolute().name):
+        if part in (*CLASSES, *GRANULARITY):
+            return part
+    return below[0] if below else None
+
+
+def _labels(rows: Sequence[Row], kind: str) -> list[str | None]:
+    if kind != "granularity":
+        return [row.label for row in rows]
+    normal, dysplastic = normal_and_dysplastic(suppression_of(rows))
+    return [
+        GRANULARITY[1] if is_normal else GRANULARITY[0] if is_dysplastic else None
+        for is_normal, is_dysplastic in zip(normal, dysplastic, strict=True)
+    ]

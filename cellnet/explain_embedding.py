@@ -1,0 +1,178 @@
+"""Cells on a plane by likeness: t-SNE of their pixels beside that of the network's features.
+
+A picture of t-SNE may show islands where there are none, and it has no unit. So the separation of
+the labels is measured in the space itself: how often the nearest other cells bear the same label,
+and the silhouette. The thesis shows such planes in figures 5.6 and 6.5. scikit-learn and SciPy come
+with the extra ``train``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cellnet.errors import CellnetError
+from cellnet.explain_faithfulness import bootstrapped_means
+
+__all__ = ["FEWEST", "MOST", "distances", "embedded", "plane", "voted"]
+
+FEWEST, MOST = 10, 3000
+"""Cells that a plane is made of: below there are no neighbourhoods, above it takes hours."""
+
+NEIGHBOURS = 5
+PERPLEXITY = 30.0
+
+_COLUMNS = 8192  # of the values, that are worked on at a time
+
+
+def distances(values: np.ndarray) -> np.ndarray:
+    """Euclidean distances between rows, ``(n, d)`` of any type to ``(n, n) float64``."""
+    n, d = values.shape
+    products = np.zeros((n, n))
+    for start in range(0, d, _COLUMNS):
+        part = values[:, start : start + _COLUMNS].astype(np.float64)
+        part -= part.mean(0)
+        products += part @ part.T
+    norms = np.diag(products)
+    squared = np.maximum(norms[:, None] + norms - 2 * products, 0)
+    np.fill_diagonal(squared, 0)
+    return np.sqrt(squared)
+
+
+def plane(apart: np.ndarray, seed: int) -> np.ndarray:
+    """Lay cells on a plane by t-SNE (van der Maaten and Hinton, JMLR 2008).
+
+    Args:
+        apart: ``(n, n) float64`` distances.
+        seed: Of its randomness. It starts from the first two principal coordinates.
+
+    Returns:
+        ``(n, 2) float64``.
+    """
+    from scipy.linalg import eigh
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    n = len(apart)
+    inner = -0.5 * apart**2
+    inner = inner - inner.mean(0) - inner.mean(1)[:, None] + inner.mean()
+    _, start = eigh(inner, subset_by_index=[n - 2, n - 1])
+    start = start[:, ::-1]
+    start = start * np.sign(start[np.abs(start).argmax(0), [0, 1]])  # of two mirror images, one
+    start = 1e-4 * start / np.maximum(start.std(0), 1e-12)
+    tsne = TSNE(
+        perplexity=min(PERPLEXITY, (n - 1) / 3),
+        init=start.astype(np.float32),
+        metric="precomputed",
+        random_state=seed,
+    )
+    # Threads add in no fixed order, and a thousand short steps wait for the slowest of them.
+    with threadpool_limits(1):
+        return tsne.fit_transform(apart).astype(np.float64)
+
+
+def voted(
+    apart: np.ndarray, labels: Sequence[str], groups: Sequence[str] | None = None
+) -> list[str]:
+    """Label each cell by the five nearest other ones.
+
+    Args:
+        apart: ``(n, n) float64`` distances.
+        labels: Of each cell.
+        groups: What ties cells together, a name each: those of the cell's own group have no vote.
+            None where every cell stands alone.
+
+    Returns:
+        The label with most votes for each cell; of equals, that of the nearest cell.
+    """
+    found = []
+    for at, row in enumerate(apart):
+        own = {at} if groups is None else {i for i, it in enumerate(groups) if it == groups[at]}
+        nearest = [i for i in np.argsort(row, kind="stable").tolist() if i not in own | {at}]
+        votes = Counter(labels[i] for i in nearest[:NEIGHBOURS])
+        # A counter keeps the order in which labels came, and so the nearest of equals.
+        found.append(max(votes, key=lambda label: votes[label]) if votes else "")
+    return found
+
+
+def embedded(
+    spaces: dict[str, np.ndarray],
+    labels: Sequence[str | None],
+    groups: Sequence[str] | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Lay cells on a plane in each space, and measure how well their labels part.
+
+    Args:
+        spaces: ``(n, d)`` values by name: ``pixels`` and ``features``.
+        labels: Of each cell, None where unknown.
+        groups: What ties cells together, a name each; None where every cell stands alone.
+        seed: Of t-SNE and the bootstrap.
+
+    Returns:
+        ``n``, ``perplexity``, ``labels`` (cells by label), ``unlabelled``, ``neighbours`` (how many
+        vote), ``most_frequent`` (share of the largest label, which guessing would reach),
+        ``spaces``: for each ``dimensions``, ``points`` ``(n, 2)`` and the estimates ``same_label``
+        and ``silhouette``; and ``features_less_pixels`` with both estimates. Estimates and
+        ``most_frequent`` are None where there are no two labels of two cells and more.
+
+    Raises:
+        CellnetError: Fewer than ten cells, or more than 3,000.
+    """
+    n = len(labels)
+    if not FEWEST <= n <= MOST:
+        raise CellnetError(
+            f"t-SNE takes {FEWEST} to {MOST} cells, got {n}; give more images, or say with --tsne "
+            "how many of them to draw"
+        )
+    counts = Counter(label for label in labels if label is not None)
+    known = np.array([label is not None and counts[label] > 1 for label in labels])
+    measured = len({label for label in counts if counts[label] > 1}) > 1
+    truth = [label for label, is_known in zip(labels, known, strict=True) if is_known]
+    tied = None if groups is None else [groups[at] for at in np.flatnonzero(known)]
+    found: dict[str, Any] = {}
+    columns: dict[str, np.ndarray] = {}
+    for name, values in spaces.items():
+        apart = distances(values.reshape(n, -1))
+        found[name] = {"dimensions": values[0].size, "points": plane(apart, seed).tolist()}
+        if measured:
+            columns[f"{name}/same_label"], columns[f"{name}/silhouette"] = _separation(
+                apart[np.ix_(known, known)], truth, tied
+            )
+    difference = None
+    if measured:
+        first, second = spaces
+        for measure in ("same_label", "silhouette"):
+            columns[f"difference/{measure}"] = (
+                columns[f"{second}/{measure}"] - columns[f"{first}/{measure}"]
+            )
+        means = bootstrapped_means(np.stack(list(columns.values()), 1), tied, seed)
+        estimates = dict(zip(columns, means, strict=True))
+        difference = {it: estimates[f"difference/{it}"] for it in ("same_label", "silhouette")}
+    for name in spaces:
+        for measure in ("same_label", "silhouette"):
+            found[name][measure] = estimates[f"{name}/{measure}"] if measured else None
+    return {
+        "n": n,
+        "perplexity": min(PERPLEXITY, (n - 1) / 3),
+        "labels": dict(sorted(counts.items())),
+        "unlabelled": n - sum(counts.values()),
+        "neighbours": NEIGHBOURS,
+        "most_frequent": max(Counter(truth).values()) / len(truth) if measured else None,
+        "spaces": found,
+        "features_less_pixels": difference,
+    }
+
+
+def _separation(
+    apart: np.ndarray, labels: Sequence[str], groups: Sequence[str] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each cell's neighbours vote for its label, and its silhouette; (n,) float64 each."""
+    from sklearn.metrics import silhouette_samples
+
+    votes = voted(apart, labels, groups)
+    same = np.array([vote == label for vote, label in zip(votes, labels, strict=True)], float)
+    return same, silhouette_samples(apart, np.asarray(labels), metric="precomputed")

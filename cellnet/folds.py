@@ -1,0 +1,332 @@
+"""Cross-validation: cells dealt out to folds, and what the folds' networks say of cells kept back.
+
+Versions of one source cell, cells of one smear and smears of one patient look alike, so a fold
+keeps them together. Dealt out by image, as the thesis did, they train and test at once; that is
+offered under its own name, and `flattery` says how much better a network then looks. Each fold is a
+small manifest that ``cellnet train`` takes as its data and its cohort; training is left to
+``selection``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cellnet.bundle import Bundle
+from cellnet.duplicates import connected
+from cellnet.errors import CellnetError
+from cellnet.intervals import Estimate, bootstrap_interval, proportion
+from cellnet.manifest import COHORT_SPLITS, GROUPS, Manifest, Row, read_manifest, write_manifest
+from cellnet.roc import auc
+from cellnet.truth import answer, normal_and_dysplastic, suppression_of
+
+__all__ = [
+    "Pool",
+    "deal",
+    "divide",
+    "flattery",
+    "measure_fold",
+    "pool_of",
+    "summarise",
+    "tied",
+    "write_fold",
+]
+
+TRAIN, VALIDATION, HELD = COHORT_SPLITS[:3]
+TIES = {"patient": "patient", "smear": "smear"}
+"""Columns that tie cells; what names a photograph (its hash, a source cell) is one more."""
+
+HALF = 0.5
+"""The score that divides normal from dysplastic here, as in training's own accuracy: a cut-off
+fitted on the fold would flatter it."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Cells to be dealt out.
+
+    Attributes:
+        rows: n neutrophils that are known as normal or as dysplastic.
+        normal: (n,) bool.
+        groups: (n,) int64; rows tied by patient, smear or source cell, through others too, have
+            the same number.
+    """
+
+    rows: list[Row]
+    normal: np.ndarray
+    groups: np.ndarray
+
+    def describe(self) -> dict[str, Any]:
+        """Counts, and what ties the cells."""
+        sizes = np.bincount(self.groups)
+        return {
+            "n": len(self.rows),
+            "normal": int(self.normal.sum()),
+            "dysplastic": int((~self.normal).sum()),
+            "tied_by": [
+                column
+                for column in ("patient", "smear", "source_cell")
+                if any(getattr(row, column) for row in self.rows)
+            ],
+            "groups": len(sizes),
+            "largest_group": int(sizes.max()),
+        }
+
+
+def pool_of(cohort: Manifest) -> Pool:
+    """Gather the train and validation cells of a cohort; its test sets stay untouched.
+
+    Raises:
+        CellnetError: There are none, or one of the kinds is missing.
+    """
+    rows = cohort.split(TRAIN, VALIDATION)
+    normal, dysplastic = normal_and_dysplastic(suppression_of(rows))
+    known = np.flatnonzero(normal | dysplastic)
+    rows, normal = [rows[at] for at in known], normal[known]
+    if not normal.any() or normal.all():
+        raise CellnetError(
+            f"cross-validation needs normal and dysplastic neutrophils; {cohort.file} has "
+            f"{int(normal.sum())} normal and {int((~normal).sum())} dysplastic ones to train with"
+        )
+    return Pool(rows, normal, tied(rows))
+
+
+def tied(rows: Sequence[Row]) -> np.ndarray:
+    """Number the groups of rows that are tied by patient, smear or photograph.
+
+    Returns:
+        (n,) int64; rows that are tied, through others too, have the same number.
+    """
+    first: dict[tuple[str, str], int] = {}
+    pairs = [
+        (first.setdefault((TIES.get(column, "photograph"), value), number), number)
+        for number, row in enumerate(rows)
+        for column in GROUPS
+        if (value := getattr(row, column))
+    ]
+    groups = np.empty(len(rows), np.int64)
+    for number, members in enumerate(connected(len(rows), pairs)):
+        groups[members] = number
+    return groups
+
+
+def deal(labels: Sequence[Hashable], groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Deal items out to folds of equal size and mix, groups whole.
+
+    Args:
+        labels: n labels; each is spread evenly over the folds, as far as groups allow.
+        groups: (n,) int, the group of each item.
+        folds: Number of folds.
+        seed: Another one gives another division.
+
+    Returns:
+        (n,) int64 in [0, folds); the groups in random order, the largest first, each to the fold
+        that has least of what it holds.
+
+    Raises:
+        CellnetError: There are fewer groups than folds.
+    """
+    names, place = np.unique(np.asarray(labels), return_inverse=True)
+    totals = np.bincount(place, minlength=len(names))
+    numbers, group = np.unique(groups, return_inverse=True)
+    if len(numbers) < folds:
+        raise CellnetError(
+            f"{folds} folds need {folds} independent groups of cells or more, got {len(numbers)}; "
+            "use fewer folds, or cells of more patients"
+        )
+    content = np.zeros((len(numbers), len(names)))
+    np.add.at(content, (group, place), 1.0 / totals[place])
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(numbers))
+    order = order[np.argsort(-content[order].sum(axis=1), kind="stable")]
+    held = np.zeros((folds, len(names)))
+    fold_of = np.empty(len(numbers), np.int64)
+    for number in order:
+        load = held @ content[number]
+        fold = min(range(folds), key=lambda fold: (load[fold], held[fold].sum(), fold))
+        fold_of[number] = fold
+        held[fold] += content[number]
+    return fold_of[group]
+
+
+def divide(pool: Pool, by: str, folds: int, seed: int) -> np.ndarray:
+    """The fold of each cell of a pool.
+
+    Args:
+        pool: The cells.
+        by: ``group`` or ``image``.
+        folds: Number of folds.
+        seed: Of the division.
+
+    Returns:
+        (n,) int64 in [0, folds).
+    """
+    return deal(pool.normal, _units(pool, by), folds, seed)
+
+
+def _units(pool: Pool, by: str) -> np.ndarray:
+    return pool.groups if by == "group" else np.arange(len(pool.rows))
+
+
+def write_fold(
+    pool: Pool,
+    cohort: Manifest,
+    folder: Path,
+    root: str | Path,
+    held: np.ndarray,
+    by: str,
+    validation: float,
+    seed: int,
+) -> Path:
+    """Write the manifest of a fold.
+
+    The cells kept back have the split ``test-by-cell``; of the others a share is ``validation``.
+    Divided by image, rows name no patient, smear or source cell: that is what the division ignores,
+    and ``cellnet train`` would refuse cells of one photograph on two sides.
+
+    Args:
+        pool: The cells.
+        cohort: Where they are from.
+        folder: Where ``manifest.csv`` goes.
+        root: Where the images are, absolute or as seen from the folder.
+        held: (n,) bool, the cells kept back.
+        by: ``group`` or ``image``.
+        validation: Share of the others that chooses the epoch.
+        seed: Of the choice.
+
+    Returns:
+        The manifest's file.
+
+    Raises:
+        CellnetError: There are too few groups, or it cannot be written.
+    """
+    others = np.flatnonzero(~held)
+    parts = max(2, round(1 / validation))
+    chosen = deal(pool.normal[others], _units(pool, by)[others], parts, seed) == 0
+    side = np.full(len(pool.rows), HELD, dtype=object)
+    side[others] = np.where(chosen, VALIDATION, TRAIN)
+    rows = []
+    for row, split in zip(pool.rows, side, strict=True):
+        cut = dict.fromkeys(("patient", "smear", "source_cell"), "") if by == "image" else {}
+        rows.append(replace(row, split=split, **cut))
+    about = {
+        "adapter": "fold",
+        "seed": seed,
+        "folds_by": by,
+        "made_from": cohort.about.get("adapter"),
+        "simulated": cohort.about.get("simulated"),
+    }
+    return write_manifest(folder, rows, root, about)
+
+
+def measure_fold(
+    bundle: Bundle, pool: Pool, folder: Path, held: np.ndarray, progress: bool = True
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Measure the network of a fold on the cells kept back from it.
+
+    Args:
+        bundle: What the fold's training ended in.
+        pool: The cells.
+        folder: Where the fold's manifest is.
+        held: (n,) bool, the cells kept back.
+        progress: Show a bar on standard error.
+
+    Returns:
+        ``n``, ``normal``, ``dysplastic``, ``accuracy``, ``sensitivity``, ``specificity`` and
+        ``auc`` with intervals by group, and (n,) float64 scores, NaN for the cells of other folds
+        and for those whose image could not be used.
+
+    Raises:
+        CellnetError: No image could be used.
+    """
+    manifest = read_manifest(folder)
+    found = answer(bundle, manifest, manifest.split(HELD), progress)
+    score_of = {
+        row.path: float(value) for row, value in zip(found.rows, found.outputs[:, 0], strict=True)
+    }
+    scores = np.array(
+        [
+            score_of.get(row.path, math.nan) if kept else math.nan
+            for row, kept in zip(pool.rows, held, strict=True)
+        ]
+    )
+    used = np.isfinite(scores)
+    normal, groups, score = pool.normal[used], pool.groups[used], scores[used]
+    called = score > HALF
+    return {
+        "n": int(used.sum()),
+        "normal": int(normal.sum()),
+        "dysplastic": int((~normal).sum()),
+        "unreadable": len(found.unreadable),
+        "accuracy": proportion(called == normal, groups).to_json(),
+        "sensitivity": proportion(~called[~normal], groups[~normal]).to_json(),
+        "specificity": proportion(called[normal], groups[normal]).to_json(),
+        "auc": auc(~normal, score, True, groups).to_json(),
+    }, scores
+
+
+def summarise(pool: Pool, rows: Sequence[dict[str, Any]], scores: np.ndarray) -> dict[str, Any]:
+    """What all folds of a division say together.
+
+    Args:
+        pool: The cells.
+        rows: What `measure_fold` measured of each.
+        scores: (n,) float64, the score of each cell from the network that had not seen it.
+
+    Returns:
+        ``pooled``, the accuracy over all cells with its interval by group, and mean and standard
+        deviation over the folds of ``accuracy`` and ``auc``.
+    """
+    used = np.isfinite(scores)
+    right = (scores[used] > HALF) == pool.normal[used]
+    return {
+        "n": int(used.sum()),
+        "pooled": proportion(right, pool.groups[used]).to_json(),
+        **{key: _spread([row[key]["value"] for row in rows]) for key in ("accuracy", "auc")},
+    }
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
+    known = [value for value in values if value is not None]
+    if not known:
+        return {"mean": None, "sd": None}
+    return {
+        "mean": float(np.mean(known)),
+        "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+    }
+
+
+def flattery(pool: Pool, by_group: np.ndarray, by_image: np.ndarray) -> dict[str, Any]:
+    """How much better a network looks where cells were dealt out by image.
+
+    Args:
+        pool: The cells.
+        by_group: (n,) float64 scores of the division by group, NaN where there is none.
+        by_image: The same of the division by image, into as many folds.
+
+    Returns:
+        The difference of the two accuracies on the cells that both scored, with an interval from a
+        bootstrap of the groups.
+    """
+    used = np.isfinite(by_group) & np.isfinite(by_image)
+    normal, groups = pool.normal[used], pool.groups[used]
+    gain = ((by_image[used] > HALF) == normal).astype(float)
+    gain -= (by_group[used] > HALF) == normal
+    method = "bootstrap by group"
+    if not len(gain):
+        return Estimate(None, None, 0, method).to_json()
+    value = float(gain.mean())
+    ends = bootstrap_interval(
+        lambda weights: float(weights @ gain / weights.sum()), np.zeros(len(gain)), groups
+    )[0]
+    if ends is None or ends[0] == ends[1]:
+        # No two answers differ: as many may as the exact interval of that share allows.
+        method = "exact on the cells that differ"
+        most = proportion(gain != 0, groups).ci95[1]
+        ends = (max(-1.0, value - most), min(1.0, value + most))
+    return Estimate(value, ends, len(gain), method).to_json()

@@ -1,0 +1,293 @@
+"""Run chapter 5's study, time it side by side, and write the numbers into the docs.
+
+A program (``make selections``). Each step prints the ``cellnet`` command that it runs, and goes on
+where it was stopped. Steps may be named; without any, all are made in this order:
+
+    study    RUNS/dysplasianet-selection of training/dysplasianet-selection.yaml; hours
+    times    the same at a small scale with --jobs 1 and --jobs 2, RUNS/selection-times
+    docs     docs/results.md of both, as far as they have been made
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from release import ROOT, run
+
+from cellnet import card
+from cellnet.card import table
+from cellnet.card_tables import share
+from cellnet.measured_page import decimal
+from cellnet.outputs import write_text
+
+NAME = "selection"
+STUDY = "dysplasianet-selection"
+TIMES = "selection-times"
+RECIPE = ROOT / "training" / f"{STUDY}.yaml"
+
+
+def main() -> None:
+    """Run the steps that were asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("steps", nargs="*", metavar="STEP")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="what is made goes here")
+    parser.add_argument("--data", type=Path, help="PBC, a folder made of it, or a cohort")
+    parser.add_argument("--jobs", type=int, default=1, help="of the study: runs at a time")
+    parser.add_argument("--per-class", type=int, default=600, help="of the times: images a class")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "results.md")
+    given = parser.parse_args()
+    steps = {"study": study, "times": times, "docs": write_docs}
+    for step in given.steps or steps:
+        if step not in steps:
+            parser.error(f"there is no step '{step}'; there are: {', '.join(steps)}")
+        steps[step](given)
+
+
+def study(given: argparse.Namespace) -> None:
+    """Run the study, or go on with it."""
+    place = given.runs / STUDY
+    _select(RECIPE, given.data, place, given.jobs)
+
+
+def times(given: argparse.Namespace) -> None:
+    """Time one epoch of every candidate in both stages, one at a time and two at a time.
+
+    The cohort is made once beforehand, so that training alone is compared; where the study has
+    been begun, it is the study's.
+    """
+    place = given.runs / TIMES
+    place.mkdir(parents=True, exist_ok=True)
+    content = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
+    content["name"] = TIMES
+    content["data"].update(per_class=given.per_class)
+    content["first_stage"].update(epochs=1, margin=0)
+    content["training"].update(epochs=1)
+    content["cross_validation"] = None
+    recipe = place / "recipe.yaml"
+    write_text(recipe, yaml.safe_dump(content, sort_keys=False))
+    cohort = given.runs / STUDY / "cohort"
+    if not (cohort / "manifest.csv").exists():
+        cohort = place / "cohort"
+    if not (cohort / "manifest.csv").exists():
+        if not (place / "data" / "manifest.csv").exists():
+            run("data", "prepare", given.data, "--adapter", "pbc", "--out", place / "data",
+                "--seed", content["data"]["seed"])  # fmt: skip
+        run("data", "simulate", place / "data", "--out", cohort,
+            "--seed", content["data"]["seed"])  # fmt: skip
+    for jobs in (1, 2):
+        folder = place / f"jobs-{jobs}"
+        if not (folder / "report.json").exists():
+            _select(recipe, cohort, folder, jobs)
+
+
+def _select(recipe: Path, data: Path, place: Path, jobs: int) -> None:
+    more = ["--resume"] if (place / "recipe.yaml").exists() else []
+    run("select", recipe, "--data", data, "--run", place, "--jobs", jobs, *more)
+
+
+def write_docs(given: argparse.Namespace) -> None:
+    """Put the tables between their marks; what has not been measured is not there."""
+    report = _read(given.runs / STUDY / "report.json")
+    timed = {jobs: _read(given.runs / TIMES / f"jobs-{jobs}" / "report.json") for jobs in (1, 2)}
+    text = given.docs.read_text(encoding="utf-8") if given.docs.is_file() else "# Results\n"
+    write_text(given.docs, card.replace(text, NAME, section(report, timed)))
+    print(f"wrote {given.docs}", flush=True)
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def section(report: dict[str, Any] | None, timed: dict[int, dict[str, Any] | None]) -> str:
+    """Markdown of a study and of the times.
+
+    Args:
+        report: Of the study; None where it has not been run.
+        timed: By number of runs at a time, the report of a study made for its time, or None.
+    """
+    parts = [
+        "Which DysplasiaNet? Chapter 5 of the thesis, by `make select-dysplasianet` "
+        "([how](selection.md)); tables by `make selections STEPS=docs`."
+    ]
+    parts += _study(report) if report else ["The study has not been run at full scale yet."]
+    if all(timed.values()):
+        parts.append(_times(timed))
+    return "\n\n".join(parts)
+
+
+def _study(report: dict[str, Any]) -> Iterator[str]:
+    data, chosen, proof = report["data"], report["chosen"], report["proof_of_concept"]
+    published = report["published"] or {}
+    counts = ", ".join(
+        f"{split} {sum(found.values()):,}" for split, found in data["counts"].items()
+    )
+    yield (
+        f"Run {report['created'][:10]} with cellnet {report['cellnet']} on "
+        f"{'; '.join(data['sources'])} ({counts} images), {_machine(report)}. "
+        + (f"{data['simulated'].capitalize()}. " if data.get("simulated") else "")
+        + "In brackets: 95 % intervals. Thesis: "
+        + (published.get("source") or "not stated")
+        + "."
+    )
+    yield f"**First stage** (table 5.2, figure 5.3). The rule: {report['first_stage']}."
+    yield table(
+        ["candidate", "parameters", "thesis", "best validation accuracy", "verdict", "thesis"],
+        [
+            [
+                name,
+                f"{found['parameters']:,}",
+                _grouped(published.get("parameters", {}).get(name)),
+                f"{_both(found['stage1']['accuracy'])} of {found['stage1']['accuracy']['n']:,}, "
+                f"epoch {found['stage1']['epoch_kept']} of {found['stage1']['epochs']}",
+                "goes on" if found["stage1"]["goes_on"] else "dropped",
+                _verdict(name, published),
+            ]
+            for name, found in report["candidates"].items()
+        ],
+        right=(1, 2),
+    )
+    second = {n: f["stage2"] for n, f in report["candidates"].items() if f["stage2"]}
+    if second:
+        yield "**Second stage** (figure 5.4, tables 5.3 and 5.4), in the order of the choice."
+        yield _candidates(second, chosen, published)
+    if chosen["name"]:
+        told = f"**{chosen['name']}** is chosen: {chosen['rule']}."
+        if chosen["also_possible"]:
+            told += f" Chance may have put behind it: {', '.join(chosen['also_possible'])}."
+        yield told
+    if proof:
+        smears = f"{proof['mds']} MDS smears, {proof['healthy']} healthy"
+        yield f"**Proof of concept** (figure 5.5): {smears}."
+        keys = ("accuracy", "sensitivity", "specificity", "precision")
+        rows = [
+            [
+                key,
+                _both(proof[key]),
+                share_or_none(published.get("proof_of_concept", {}).get(key)) or "",
+            ]
+            for key in keys
+        ]
+        rows.append(["AUC", _both(proof["auc"], decimal), ""])
+        yield table(["measure", "here", "thesis"], rows)
+    yield from _folds(report["cross_validation"])
+    yield f"Caution: {'; '.join(report['warnings'])}."
+
+
+def _candidates(second: dict[str, Any], chosen: dict[str, Any], published: dict[str, Any]) -> str:
+    rows = []
+    for name in [*chosen["order"], *(n for n in second if n not in chosen["order"])]:
+        found = second[name]
+        cells = published.get("by_cell", {}).get(name, {})
+        smears = published.get("by_smear", {}).get(name, {})
+        if found["failed"]:
+            rows.append([name, found["epochs"], found["failed"], *[""] * 6])
+            continue
+        rows.append(
+            [
+                name,
+                found["epochs"],
+                _beside(decimal(found["cutoff"]), cells.get("cutoff")),
+                _both(found["by_cell"]["auc"], decimal),
+                _both(found["by_cell"]["sensitivity"]),
+                _both(found["by_cell"]["specificity"]),
+                _beside(_both(found["by_cell"]["accuracy"]), share_or_none(cells.get("accuracy"))),
+                _beside(decimal(found["threshold"]), smears.get("threshold")),
+                _both(found["by_smear"]["auc"], decimal),
+                _beside(
+                    _both(found["by_smear"]["accuracy"]), share_or_none(smears.get("accuracy"))
+                ),
+            ]
+        )
+    head = ["candidate", "epochs", "cut-off", "AUC by cell", "dysplastic found", "normal found",
+            "accuracy by cell", "threshold", "AUC by smear", "diagnostic accuracy"]  # fmt: skip
+    return table(head, rows, right=(1,))
+
+
+def _folds(cross: dict[str, Any] | None) -> Iterator[str]:
+    if not cross or not cross["divisions"]:
+        return
+    yield (
+        f"**Cross-validation** (table 5.5) over {cross['cells']['n']:,} cells in "
+        f"{cross['cells']['groups']:,} groups."
+    )
+    yield table(
+        ["division", "accuracy of the folds, mean and SD", "AUC, mean and SD", "all cells"],
+        [
+            [
+                division["name"],
+                _spread(division["accuracy"], lambda value: f"{100 * value:.2f} %"),
+                _spread(division["auc"], decimal),
+                _both(division["pooled"]),
+            ]
+            for division in cross["divisions"]
+        ],
+    )
+    for gain in cross["by_image_minus_by_group"]:
+        found = gain["difference"]
+        low, high = (f"{100 * end:+.2f}" for end in found["ci95"])
+        yield (
+            f"With {gain['folds']} folds, dividing by image as the thesis did changes the accuracy "
+            f"by {100 * found['value']:+.2f} percentage points ({low} to {high})."
+        )
+
+
+def _times(timed: dict[int, dict[str, Any]]) -> str:
+    seconds = {
+        jobs: sum(session["seconds"] for session in found["time"]["sessions"])
+        for jobs, found in timed.items()
+    }
+    one = timed[1]
+    return (
+        f"**Side by side.** {len(one['time']['runs'])} runs of one epoch of "
+        f"{2 * one['recipe']['data']['per_class']:,} images, choice and report included, on "
+        f"{_machine(one)}: {seconds[1]:.0f} s with `--jobs 1`, {seconds[2]:.0f} s with `--jobs 2` "
+        f"(a core each), {seconds[1] / seconds[2]:.2f} times as fast."
+    )
+
+
+def _grouped(count: int | None) -> str:
+    return "" if count is None else f"{count:,}"
+
+
+def _verdict(name: str, published: dict[str, Any]) -> str:
+    if name not in published.get("parameters", {}):
+        return ""
+    return "dropped" if name in published["dropped"] else "goes on"
+
+
+def _machine(report: dict[str, Any]) -> str:
+    found = report["environment"]
+    places = sorted({session["place"] for session in report["time"]["sessions"]})
+    return f"{found['cores']} cores ({found['machine']}), {', '.join(places)}"
+
+
+def _beside(here: str, published: Any) -> str:
+    return here if published is None else f"{here}; thesis {published}"
+
+
+def share_or_none(value: float | None) -> str | None:
+    """A published share in percent."""
+    return None if value is None else share(value)
+
+
+def _both(found: dict[str, Any], write=share) -> str:
+    if found["value"] is None or found["ci95"] is None:
+        return "not measurable" if found["value"] is None else write(found["value"])
+    ends = " to ".join(write(end).removesuffix(" %") for end in found["ci95"])
+    return f"{write(found['value'])} ({ends})"
+
+
+def _spread(found: dict[str, float | None], write) -> str:
+    told = write(found["mean"])
+    return told if found["sd"] is None else f"{told} ± {write(found['sd'])}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+"""What is measured of candidates, by hand-computable cases; networks are painted, not trained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pydantic", reason="recipes need the training extra")
+import numpy as np
+from bundles import make_bundle
+from painted_cohort import PaintedCohort, painted_cohort
+
+from cellnet import candidates
+from cellnet.bundle import load
+from cellnet.candidates import check_cohort, choose, measure_candidate, proof_of_concept, standing
+from cellnet.errors import CellnetError
+from cellnet.manifest import read_manifest, write_manifest
+from cellnet.study import read_study
+
+TRAINING = Path(__file__).resolve().parents[1] / "training"
+
+
+@pytest.fixture(scope="module")
+def study():
+    return read_study(TRAINING / "dysplasianet-selection-small.yaml")
+
+
+def train_side(made: PaintedCohort, right: int, wrong: int) -> PaintedCohort:
+    """Add validation pairs of which a network of painted scores gets so many right, and wrong."""
+    made.cell("train", g=0.1)
+    made.cell("train", g=0.8, score=0.1)
+    for number in range(right + wrong):
+        source, good = f"{number + 500:064x}", number < right
+        made.cell("validation", g=0.1, score=0.9 if good else 0.1, source_cell=source)
+        made.cell("validation", g=0.8, score=0.1 if good else 0.9, source_cell=source)
+    return made
+
+
+def constant_bundle(folder: Path) -> Path:
+    """A network that says one half of everything."""
+    import bundles
+
+    slope, bundles.SLOPE = bundles.SLOPE, 1e-12
+    try:
+        return make_bundle(folder, "dysplasianet")
+    finally:
+        bundles.SLOPE = slope
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    return train_side(painted_cohort(tmp_path / "cohort"), 10, 0).write()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder that has been trained."""
+    made = make_bundle(tmp_path / "run", "dysplasianet")
+    return made.rename(tmp_path / "run" / "bundle").parent
+
+
+# --- the first stage ---------------------------------------------------------------------------
+
+
+def test_a_network_that_learns_goes_on(cohort, study, tmp_path):
+    found = standing(load(make_bundle(tmp_path, "dysplasianet")), cohort, study, progress=False)
+    assert found["goes_on"]
+    assert found["accuracy"]["value"] == 1.0
+    assert found["groups"] == {"by": "source_cell", "n": 10}
+
+
+def test_a_network_at_chance_is_dropped_and_the_reason_shown(tmp_path, study):
+    made = train_side(PaintedCohort(tmp_path / "cohort"), 100, 0).write()
+    found = standing(load(constant_bundle(tmp_path)), made, study, progress=False)
+    assert not found["goes_on"]
+    # Every normal cell wrong and every dysplastic one right: exactly one half of 200.
+    assert found["accuracy"]["value"] == 0.5
+    assert found["accuracy"]["ci95"][1] < 0.6
+    assert found["reason"].startswith("50.0 % (")
+    assert "at or below 60 %" in found["reason"]
+
+
+def test_few_cells_drop_nobody(tmp_path, study):
+    """Of ten images nothing can be said to be at chance."""
+    made = train_side(PaintedCohort(tmp_path / "cohort"), 5, 0).write()
+    found = standing(load(constant_bundle(tmp_path)), made, study, progress=False)
+    assert found["accuracy"]["value"] == 0.5
+    assert found["goes_on"]
+
+
+# --- the second stage --------------------------------------------------------------------------
+
+
+def test_cells_and_smears_are_measured_at_the_fitted_point(run, cohort, study):
+    found = measure_candidate(run, cohort, study, progress=False)
+    assert found["failed"] is None
+    assert 0.27 < found["cutoff"] < 0.7
+    cells = found["by_cell"]
+    assert (cells["n"], cells["dysplastic"], cells["normal"]) == (25, 12, 12)
+    assert cells["auc"]["value"] == cells["accuracy"]["value"] == 1.0
+    assert cells["groups"] == {"by": "source_cell", "n": 12}
+    smears = found["by_smear"]
+    assert (smears["mds"], smears["healthy"], smears["indeterminate"]) == (4, 4, 0)
+    assert smears["accuracy"]["value"] == smears["auc"]["value"] == 1.0
+    assert smears["neutrophils"] == "neutrophils by the manifest's label"
+    # Healthy smears have at most one dysplastic neutrophil of 13, MDS ones at least 4 of 12.
+    assert 1 / 13 < found["threshold"] < 1 / 3
+
+
+def test_what_was_measured_before_is_read_again(run, cohort, study, monkeypatch):
+    first = measure_candidate(run, cohort, study, progress=False)
+
+    def refuse(*_, **__):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(candidates, "evaluate", refuse)
+    monkeypatch.setattr(candidates, "calibrate", refuse)
+    assert measure_candidate(run, cohort, study, progress=False) == first
+    # Other weights are other answers.
+    point = run / "bundle" / "operating_point.json"
+    document = json.loads(point.read_text())
+    point.write_text(json.dumps({**document, "weights_sha256": "0" * 64}))
+    with pytest.raises(AssertionError, match="measured again"):
+        measure_candidate(run, cohort, study, progress=False)
+
+
+def test_a_network_that_tells_nothing_apart_fails_and_stops_nobody(tmp_path, cohort, study):
+    run = constant_bundle(tmp_path / "flat").rename(tmp_path / "flat" / "bundle").parent
+    found = measure_candidate(run, cohort, study, progress=False)
+    assert set(found) == {"failed"}
+    assert "better than guessing" in found["failed"]
+
+
+def test_anything_else_stops_the_study(run, cohort, study):
+    shutil.rmtree(cohort.root / "test-by-cell")
+    with pytest.raises(CellnetError, match="could be used"):
+        measure_candidate(run, cohort, study, progress=False)
+
+
+def test_the_proof_of_concept_uses_its_own_smears_alone(run, cohort, study):
+    measure_candidate(run, cohort, study, progress=False)
+    found = proof_of_concept(run, cohort, study, progress=False)
+    assert {row["smear"][0] for row in found["smears"]} == {"b"}
+    assert found["confusion"]["counts"] == [[4, 0], [0, 4]]
+    for key in ("accuracy", "sensitivity", "specificity", "precision"):
+        assert found[key]["value"] == 1.0
+        assert found[key]["ci95"][0] < 0.7
+    assert found["groups"] == {"by": None, "n": None}
+
+
+def test_smears_of_one_patient_are_one_unit(run, tmp_path, study):
+    made = train_side(PaintedCohort(tmp_path / "cohort"), 5, 0)
+    for _ in range(8):
+        made.cell("test-by-cell", g=0.1, score=0.9)
+        made.cell("test-by-cell", g=0.8, score=0.1)
+    for split in ("test-by-smear", "proof-of-concept"):
+        for number in range(6):
+            patient = f"{split}-{number // 3}"
+            made.smear(split, f"{split[0]}{number}", "mds" if number < 3 else "healthy", 8,
+                       6 if number < 3 else 0, patient=patient)  # fmt: skip
+    cohort = made.write()
+    measure_candidate(run, cohort, study, progress=False)
+    found = proof_of_concept(run, cohort, study, progress=False)
+    assert found["groups"] == {"by": "patient", "n": 2}
+    assert found["accuracy"]["n"] == 6
+    assert found["accuracy"]["ci95"][0] == pytest.approx(0.025 ** (1 / 2))
+
+
+# --- the choice --------------------------------------------------------------------------------
+
+
+def entry(accuracy, auc=1.0, by_cell=1.0, ci95=None):
+    return {
+        "failed": None,
+        "by_smear": {
+            "accuracy": {"value": accuracy, "ci95": ci95 or [0.0, accuracy]},
+            "auc": {"value": auc},
+        },
+        "by_cell": {"accuracy": {"value": by_cell}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("measured", "parameters", "order"),
+    [
+        ({"A": entry(0.9), "B": entry(0.95)}, {"A": 1, "B": 9}, ["B", "A"]),
+        ({"A": entry(0.9, 0.96), "B": entry(0.9, 0.97)}, {"A": 1, "B": 9}, ["B", "A"]),
+        (
+            {"A": entry(0.9, 0.97, 0.98), "B": entry(0.9, 0.97, 0.99)},
+            {"A": 1, "B": 9},
+            ["B", "A"],
+        ),
+        (
+            {"A": entry(1.0), "B": entry(1.0), "C": entry(1.0)},
+            {"A": 3, "B": 2, "C": 5},
+            list("BAC"),
+        ),
+        ({"A": {"failed": "no"}, "B": entry(0.6)}, {"A": 1, "B": 9}, ["B"]),
+    ],
+    ids=["accuracy", "auc", "cells", "parameters", "failed"],
+)
+def test_the_winner(measured, parameters, order):
+    found = choose(measured, parameters)
+    assert found["order"] == order
+    assert found["name"] == order[0]
+
+
+def test_who_may_be_behind_by_chance():
+    found = choose(
+        {
+            "A": entry(0.95, ci95=[0.90, 0.98]),
+            "B": entry(0.93, ci95=[0.88, 0.97]),
+            "C": entry(0.80, ci95=[0.70, 0.90]),
+        },
+        {"A": 1, "B": 1, "C": 1},
+    )
+    assert found["also_possible"] == ["B"]
+
+
+def test_nobody_wins_where_nobody_could_be_judged():
+    found = choose({"A": {"failed": "no"}}, {"A": 1})
+    assert (found["name"], found["order"]) == (None, [])
+    assert choose({}, {})["name"] is None
+
+
+# --- cohorts that cannot decide a study --------------------------------------------------------
+
+
+def test_a_whole_cohort_is_accepted(cohort):
+    check_cohort(cohort)
+
+
+def rewrite(cohort, keep):
+    write_manifest(cohort.root, [row for row in cohort.rows if keep(row)], ".", cohort.about)
+    return read_manifest(cohort.root)
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        (lambda row: row.split != "proof-of-concept", "no split 'proof-of-concept'"),
+        (lambda row: row.split != "train" or row.suppression < "0.5", "'train'.*has 1 and 0"),
+        (lambda row: "b-mds" not in row.smear, "'proof-of-concept'.*needs smears of patients"),
+    ],
+    ids=["set", "kind", "diagnosis"],
+)
+def test_what_a_cohort_lacks_is_named(cohort, keep, message):
+    with pytest.raises(CellnetError, match=message):
+        check_cohort(rewrite(cohort, keep))
+
+
+def test_a_photograph_on_two_sides_is_refused(cohort):
+    rows = [replace(row, source_cell="s0") if row.split == "train" else row for row in cohort.rows]
+    write_manifest(cohort.root, rows, ".", cohort.about)
+    with pytest.raises(CellnetError, match="on two sides"):
+        check_cohort(read_manifest(cohort.root))
+
+
+def test_scores_of_one_half_are_dysplastic_here_as_in_training():
+    """Training's accuracy takes the larger of p and 1 - p, and of equals the first: dysplastic."""
+    outputs = np.array([[1 - 0.5, 0.5]])
+    assert outputs.argmax(axis=1)[0] == 0
+    assert not 0.5 > candidates.HALF

@@ -1,0 +1,345 @@
+"""Explanations without a network: pictures, deletion and insertion, masks, planes of cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cellnet import explain_embedding as embedding
+from cellnet import explain_faithfulness as faithfulness
+from cellnet import explain_masks as masking
+from cellnet import explain_pictures as pictures
+from cellnet.errors import CellnetError, UnreadableImage
+from cellnet.images import write_png
+
+# ---------------------------------------------------------------- pictures
+
+
+def test_what_speaks_for_one_side_is_silent_for_the_other():
+    signed = np.array([[2.0, -4.0], [1.0, 0.0]], np.float32)
+    values, faint = pictures.speaking(signed, 1)
+    np.testing.assert_array_equal(values, [[1, 0], [0.5, 0]])
+    assert not faint
+    np.testing.assert_array_equal(pictures.speaking(signed, -1)[0], [[0, 1], [0, 0]])
+
+
+@pytest.mark.parametrize("signed", [[[-1.0, -2.0]], [[0.0, 0.0]], [[0.04, -1.0]]])
+def test_a_map_is_faint_where_hardly_anything_speaks_for_the_answer(signed):
+    values, faint = pictures.speaking(np.array(signed, np.float32), 1)
+    assert faint
+    assert not values.any()
+
+
+def test_a_map_is_stretched_over_the_picture_as_in_the_browser():
+    values = np.random.default_rng(0).random((3, 4), np.float32)
+    found = pictures.stretched(values, 30, 52)
+
+    def between(at, count):
+        place = min(max(at * count - 0.5, 0), count - 1)
+        first = int(place)
+        return first, min(first + 1, count - 1), place - first
+
+    for y, x in ((0, 0), (29, 51), (14, 20), (7, 43)):
+        top, bottom, down = between((y + 0.5) / 30, 3)
+        left, right, across = between((x + 0.5) / 52, 4)
+        above = values[top, left] + across * (values[top, right] - values[top, left])
+        below = values[bottom, left] + across * (values[bottom, right] - values[bottom, left])
+        assert found[y, x] == pytest.approx(above + down * (below - above), abs=1e-6)
+
+
+def test_an_overlay_changes_the_image_where_the_map_speaks_alone():
+    image = np.full((40, 60, 3), 200, np.uint8)
+    values = np.zeros((4, 4), np.float32)
+    values[0, 0] = 1
+    found = pictures.overlay(image, values)
+    assert found.shape == image.shape and found.dtype == np.uint8
+    np.testing.assert_array_equal(found[20:, 30:], image[20:, 30:])
+    assert (found[2, 2] != 200).all()
+    alone = pictures.map_picture(values, 40, 60)
+    assert not alone[20:, 30:].any() and alone[2, 2, 1] > 200
+
+
+def test_a_guided_picture_is_grey_at_nothing_and_brighter_for_more():
+    guided = np.zeros((10, 10, 3), np.float32)
+    np.testing.assert_array_equal(pictures.guided_picture(guided, 5, 7), np.full((5, 7, 3), 128))
+    guided[4:8, 4:8, 0], guided[4:8, 4:8, 2] = 1, -1
+    found = pictures.guided_picture(guided, 10, 10)
+    np.testing.assert_array_equal(found[5, 5], [255, 128, 1])
+
+
+def test_a_sheet_shows_every_channel_in_its_order_and_silent_ones_dark():
+    features = np.zeros((4, 4, 5), np.float32)
+    features[..., 1], features[..., 4] = 2, 1
+    found = pictures.sheet(features)
+    tile = (found.shape[1] - 1) // 3
+    assert found.shape == (2 * tile + 1, 3 * tile + 1, 3)
+    middle = [found[row * tile + tile // 2, column * tile + tile // 2].astype(int).sum()
+              for row in range(2) for column in range(3)]  # fmt: skip
+    assert middle[1] > middle[4] > middle[0] == middle[2] == middle[3]
+    assert middle[5] == 3 * 255  # no sixth channel: paper
+    assert pictures.sheet(np.zeros((1, 1, 4096), np.float32)).shape[0] < 1000
+    assert pictures.sheet(np.zeros((300, 300, 1), np.float32)).shape == (769, 769, 3)
+
+
+def test_large_pictures_are_made_smaller():
+    assert pictures.shown(np.zeros((2000, 1000, 3), np.uint8)).shape == (512, 256, 3)
+    assert pictures.shown(np.zeros((360, 363, 3), np.uint8)).shape == (360, 363, 3)
+
+
+# ---------------------------------------------------------------- deletion and insertion
+
+
+def square(size=40):
+    """An image with a square at its upper left, a score of how much of it is there, and its map."""
+    pixels = np.full((size, size, 3), 0.2, np.float32)
+    pixels[: size // 4, : size // 4] = 1.0
+
+    def score(inputs):
+        return inputs[:, : size // 4, : size // 4].mean((1, 2, 3)) * 1.25 - 0.25
+
+    signed = np.zeros((4, 4), np.float32)
+    signed[0, 0] = 1
+    return pixels, score, signed
+
+
+def test_a_map_that_knows_takes_the_answer_away_at_once():
+    pixels, score, signed = square()
+    found = faithfulness.curves(score, pixels, signed, np.random.default_rng(0))
+    deletion = found["deletion"]["map"]
+    assert deletion.shape == (faithfulness.STEPS + 1,)
+    # The square is a sixteenth of the image, so it is gone after two of twenty parts.
+    np.testing.assert_allclose(deletion[[0, 2, 3, 20]], [1, 0, 0, 0], atol=0.08)
+    insertion = found["insertion"]["map"]
+    assert insertion[0] < insertion[2] and insertion[20] == pytest.approx(1)
+    area = {test: {order: float(faithfulness.area(curve)) for order, curve in orders.items()}
+            for test, orders in found.items()}  # fmt: skip
+    assert area["deletion"]["map"] < 0.1 < area["deletion"]["random"]
+    # The square is far from the middle, where a guess begins.
+    assert area["deletion"]["centre"] > 0.8
+    assert area["insertion"]["map"] > max(area["insertion"][it] for it in ("random", "centre"))
+
+
+def test_every_order_starts_and_ends_alike_and_a_seed_gives_the_same():
+    pixels, score, signed = square()
+    one, other = (
+        faithfulness.curves(score, pixels, signed, np.random.default_rng(3)) for _ in range(2)
+    )
+    for test in faithfulness.TESTS:
+        assert list(one[test]) == list(faithfulness.ORDERS)
+        for order in faithfulness.ORDERS:
+            np.testing.assert_array_equal(one[test][order], other[test][order])
+            assert one[test][order][0] == one[test]["map"][0]
+            assert one[test][order][-1] == one[test]["map"][-1]
+
+
+def test_a_map_without_contrast_is_no_better_than_chance_and_has_no_corner():
+    pixels, score, _ = square()
+    flat = np.zeros((4, 4), np.float32)
+    found = faithfulness.curves(score, pixels, flat, np.random.default_rng(0))
+    # Equal pixels go by lot: half of the square when half of the image is gone.
+    assert found["deletion"]["map"][10] == pytest.approx(0.5, abs=0.15)
+
+
+def test_areas_are_means_over_cells_and_differences_are_within_a_cell():
+    def cell(map_, random, centre):
+        steps = faithfulness.STEPS + 1
+        curves = {"map": map_, "random": random, "centre": centre}
+        return {test: {name: np.full(steps, value) for name, value in curves.items()}
+                for test in faithfulness.TESTS}  # fmt: skip
+
+    found = [cell(0.1 * k, 0.1 * k + 0.2, 0.1 * k - 0.1) for k in range(1, 13)]
+    summary = faithfulness.summarised(found, None, 0)["deletion"]
+    assert summary["area"]["map"]["value"] == pytest.approx(0.65)
+    assert summary["area"]["map"]["n"] == 12
+    low, high = summary["area"]["map"]["ci95"]
+    assert low < 0.65 < high
+    # The cells differ much, the pairs not at all.
+    assert summary["map_less_random"]["value"] == pytest.approx(-0.2)
+    np.testing.assert_allclose(summary["map_less_random"]["ci95"], [-0.2, -0.2])
+    assert summary["map_less_centre"]["value"] == pytest.approx(0.1)
+    assert summary["curves"]["random"] == pytest.approx([0.85] * 21)
+
+
+def test_intervals_are_by_group_and_none_is_made_of_few():
+    values = np.repeat(np.arange(12.0), 5)[:, None]
+    groups = [str(int(value)) for value in values[:, 0]]
+    [alone] = faithfulness.bootstrapped_means(values, None, 0)
+    [tied] = faithfulness.bootstrapped_means(values, groups, 0)
+    assert alone["value"] == tied["value"] == 5.5
+    assert np.ptp(tied["ci95"]) > 1.5 * np.ptp(alone["ci95"])
+    assert "by group" in tied["method"]
+    [few] = faithfulness.bootstrapped_means(values[:45], groups[:45], 0)
+    assert few["value"] is not None and few["ci95"] is None
+    [none] = faithfulness.bootstrapped_means(values[:0], None, 0)
+    assert none["value"] is None and none["n"] == 0
+
+
+# ---------------------------------------------------------------- masks
+
+
+def write_mask(folder, name, grey):
+    folder.mkdir(exist_ok=True)
+    write_png(folder / f"{name}.png", np.repeat(np.asarray(grey, np.uint8)[..., None], 3, 2))
+
+
+def parted(size=8):
+    grey = np.zeros((size, size), np.uint8)
+    grey[:4, :4], grey[:2, :2], grey[7, 7] = 128, 255, 9
+    return grey
+
+
+def test_shares_of_a_map_that_says_nothing_are_those_of_the_area(tmp_path):
+    write_mask(tmp_path / "masks", "a", parted())
+    mask = masking.Masks(tmp_path / "masks").of(tmp_path / "images" / "a.jpg", 8, 8)
+    found = masking.shares(np.ones((2, 2), np.float32), mask)
+    for part, area in (("cell", 16 / 64), ("cytoplasm", 12 / 64), ("nucleus", 4 / 64)):
+        assert found[part] == {"weight": pytest.approx(area), "area": area}
+
+
+def test_shares_follow_the_map(tmp_path):
+    write_mask(tmp_path / "masks", "a", parted())
+    mask = masking.Masks(tmp_path / "masks").of(tmp_path / "a.png", 8, 8)
+    values = np.zeros((8, 8), np.float32)
+    values[0, 0], values[3, 3], values[6, 6] = 2, 1, 1
+    found = masking.shares(values, mask)
+    assert [found[part]["weight"] for part in masking.PARTS] == [0.75, 0.25, 0.5]
+    assert masking.shares(np.zeros((2, 2), np.float32), mask)["cell"]["weight"] is None
+
+
+def test_a_mask_of_two_values_tells_of_the_cell_alone(tmp_path):
+    write_mask(tmp_path / "masks", "a", np.where(parted() > 100, 255, 0))
+    mask = masking.Masks(tmp_path / "masks").of(tmp_path / "a.png", 8, 8)
+    assert list(mask) == ["cell"] and mask["cell"].sum() == 16
+
+
+def test_masks_that_cannot_be_used_say_why(tmp_path):
+    write_mask(tmp_path / "masks", "a", parted())
+    write_mask(tmp_path / "masks", "labels", parted() // 100)
+    (tmp_path / "masks" / "broken.png").write_bytes(b"no image")
+    masks = masking.Masks(tmp_path / "masks")
+    assert masks.of(tmp_path / "unknown.png", 8, 8) is None
+    for name, side, told in (("a", 9, "8 x 8 pixels, its image 9 x 9"), ("labels", 8, "no cell"),
+                             ("broken", 8, "text file")):  # fmt: skip
+        with pytest.raises(UnreadableImage, match=told):
+            masks.of(tmp_path / f"{name}.png", side, side)
+
+
+def test_a_folder_of_masks_must_be_one(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CellnetError, match="there is no mask in"):
+        masking.Masks(tmp_path / "empty")
+    with pytest.raises(CellnetError, match="does not exist"):
+        masking.Masks(tmp_path / "nowhere")
+    write_mask(tmp_path / "masks", "a", parted())
+    write_mask(tmp_path / "masks" / "more", "a", parted())
+    with pytest.raises(CellnetError, match="two masks are called a"):
+        masking.Masks(tmp_path / "masks")
+
+
+def test_shares_are_summed_up_by_label():
+    def row(label, weight, area):
+        return {"label": label, "parts": {"cell": {"weight": weight, "area": area}}}
+
+    rows = [row("neutrophil", 0.5 + 0.01 * k, 0.25) for k in range(11)]
+    rows += [row("neutrophil", None, 0.9), row("monocyte", 0.2, 0.4), row(None, 0.1, 0.1)]
+    every, monocytes, neutrophils = masking.summarised(rows, None, 0)
+    assert (every["label"], every["n"], every["faint"]) == (None, 13, 1)
+    assert (monocytes["label"], monocytes["n"]) == ("monocyte", 1)
+    assert (neutrophils["n"], neutrophils["faint"]) == (11, 1)
+    assert neutrophils["weight"]["value"] == pytest.approx(0.55)
+    assert neutrophils["area"]["value"] == pytest.approx(0.25)  # of the cells that count
+    assert neutrophils["weight_less_area"]["value"] == pytest.approx(0.3)
+    assert neutrophils["weight_less_area"]["ci95"][0] > 0.28
+    assert monocytes["weight"]["ci95"] is None
+    alone = masking.summarised(rows[:12], None, 0)
+    assert [it["label"] for it in alone] == ["neutrophil"]
+
+
+# ---------------------------------------------------------------- planes of cells
+
+
+def clouds(per_label=12, apart=20.0, seed=0):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0, 1, (3 * per_label, 9000))
+    labels = [name for name in "abc" for _ in range(per_label)]
+    for number, label in enumerate("abc"):
+        values[np.array(labels) == label, number] += apart * 3
+    return values.astype(np.float32), labels
+
+
+def test_distances_are_euclids():
+    values, _ = clouds()
+    found = embedding.distances(values)
+    wanted = np.linalg.norm(values[:, None].astype(float) - values[None], axis=-1)
+    np.testing.assert_allclose(found, wanted, atol=1e-6 * wanted.max())
+    bytes_ = np.random.default_rng(0).integers(0, 256, (20, 50), dtype=np.uint8)
+    wanted = np.linalg.norm(bytes_[:, None].astype(float) - bytes_[None], axis=-1)
+    np.testing.assert_allclose(embedding.distances(bytes_), wanted, atol=1e-6 * wanted.max())
+
+
+def test_neighbours_vote_and_the_nearest_of_equals_decides():
+    at = np.array([0.0, 1, 2, 3, 4.2, 9, 10, 11])
+    labels = list("aabbccca")
+    apart = np.abs(at[:, None] - at)
+    assert embedding.voted(apart, labels)[0] == "b"  # a b b c c: b is nearer than c
+    assert embedding.voted(apart, labels)[6] == "c"
+
+
+def test_cells_of_ones_own_group_have_no_vote():
+    at = np.array([0, 0.1, 0.2, 0.3, 5, 5.1, 5.2, 5.3, 5.4, 5.5])
+    labels = list("aaaabbbbbb")
+    apart = np.abs(at[:, None] - at)
+    groups = ["one"] * 4 + list("123456")
+    assert embedding.voted(apart, labels)[0] == "a"
+    assert embedding.voted(apart, labels, groups)[0] == "b"
+
+
+def test_a_plane_keeps_what_is_near_and_its_seed():
+    values, labels = clouds(apart=60)
+    apart = embedding.distances(values)
+    points = embedding.plane(apart, seed=1)
+    assert points.shape == (36, 2) and np.isfinite(points).all()
+    assert embedding.voted(embedding.distances(points), labels) == labels
+    np.testing.assert_array_equal(points, embedding.plane(apart, seed=1))
+
+
+def test_separation_is_measured_in_each_space_with_its_difference():
+    near, labels = clouds(apart=0)
+    far, _ = clouds(apart=60)
+    found = embedding.embedded({"pixels": near, "features": far}, [*labels[:-1], None], None, 0)
+    assert (found["n"], found["unlabelled"], found["labels"]) == (
+        36,
+        1,
+        {"a": 12, "b": 12, "c": 11},
+    )
+    assert found["most_frequent"] == pytest.approx(12 / 35)
+    pixels, features = found["spaces"]["pixels"], found["spaces"]["features"]
+    assert features["same_label"]["value"] == 1 and features["same_label"]["n"] == 35
+    assert pixels["same_label"]["value"] < 0.7
+    assert features["silhouette"]["value"] > 0.1 > pixels["silhouette"]["value"]
+    gained = found["features_less_pixels"]["same_label"]
+    assert gained["value"] == pytest.approx(1 - pixels["same_label"]["value"])
+    assert gained["ci95"][0] > 0
+    assert features["dimensions"] == 9000
+
+
+@pytest.mark.parametrize("labels", [[None] * 12, ["a"] * 12, ["a"] * 11 + ["b"]])
+def test_without_two_labels_there_is_a_plane_and_no_measure(labels):
+    values, _ = clouds(4)
+    found = embedding.embedded({"pixels": values, "features": values}, labels, None, 0)
+    assert found["features_less_pixels"] is None and found["most_frequent"] is None
+    assert found["spaces"]["pixels"]["same_label"] is None
+    assert len(found["spaces"]["pixels"]["points"]) == 12
+
+
+@pytest.mark.parametrize("count", [9, 3001])
+def test_planes_of_too_few_or_too_many_cells_are_refused(count):
+    values = np.zeros((count, 1), np.uint8)
+    with pytest.raises(CellnetError, match=f"10 to 3000 cells, got {count}"):
+        embedding.embedded({"pixels": values, "features": values}, [None] * count, None, 0)
+
+
+def test_equal_cells_make_a_plane_too():
+    values = np.ones((12, 5), np.uint8)
+    found = embedding.embedded({"pixels": values, "features": values}, list("ab" * 6), None, 0)
+    assert np.isfinite(found["spaces"]["pixels"]["points"]).all()

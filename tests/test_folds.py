@@ -1,0 +1,198 @@
+"""Folds: what belongs together stays together, and what that costs is measured rightly."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from bundles import make_bundle
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from painted_cohort import PaintedCohort
+
+from cellnet.bundle import load
+from cellnet.errors import CellnetError
+from cellnet.folds import (
+    Pool,
+    deal,
+    divide,
+    flattery,
+    measure_fold,
+    pool_of,
+    summarise,
+    write_fold,
+)
+from cellnet.manifest import check_disjoint, read_manifest
+
+
+@given(
+    sizes=st.lists(st.integers(1, 6), min_size=4, max_size=60),
+    folds=st.integers(2, 4),
+    seed=st.integers(0, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_groups_stay_whole_and_folds_are_even(sizes, folds, seed):
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    labels = np.zeros(len(groups), bool)
+    fold = deal(labels, groups, folds, seed)
+    assert set(fold) == set(range(folds))
+    for group in range(len(sizes)):
+        assert len(set(fold[groups == group])) == 1
+    counts = np.bincount(fold, minlength=folds)
+    assert counts.max() - counts.min() <= max(sizes)
+    assert (deal(labels, groups, folds, seed) == fold).all()
+
+
+def test_every_label_is_spread_evenly():
+    labels = np.array([True] * 30 + [False] * 90)
+    fold = deal(labels, np.arange(120), 3, 0)
+    for label in (True, False):
+        assert np.bincount(fold[labels == label]).tolist() == [(labels == label).sum() // 3] * 3
+
+
+def test_another_seed_is_another_division():
+    labels, groups = np.zeros(40, bool), np.arange(40)
+    assert (deal(labels, groups, 4, 0) != deal(labels, groups, 4, 1)).any()
+
+
+def test_too_few_groups_are_refused():
+    with pytest.raises(CellnetError, match="5 folds need 5 independent groups.*got 2"):
+        deal(np.zeros(10, bool), np.repeat([0, 1], 5), 5, 0)
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    """Sixteen source cells, each once normal and once dysplastic, on two sides; a test cell too."""
+    made = PaintedCohort(tmp_path / "cohort")
+    for number in range(16):
+        split = "train" if number < 12 else "validation"
+        for g, score in ((0.1, 0.9), (0.8, 0.2)):
+            made.cell(split, g=g, score=score, source_cell=f"{number:064x}")
+    made.cell("train", g=0.5, score=0.5, source_cell="f" * 64)
+    made.cell("test-by-cell", g=0.1, score=0.9)
+    return made.write()
+
+
+def test_a_pool_holds_what_trains_and_is_known(cohort):
+    pool = pool_of(cohort)
+    assert len(pool.rows) == 32
+    assert pool.normal.sum() == 16
+    told = pool.describe()
+    assert told["tied_by"] == ["source_cell"]
+    assert (told["groups"], told["largest_group"]) == (16, 2)
+
+
+def test_ties_reach_through_others(tmp_path):
+    """One patient's smears and one smear's cells are one group, however they are tied."""
+    made = PaintedCohort(tmp_path)
+    for g, more in (
+        (0.1, {"patient": "p", "smear": "a"}),
+        (0.8, {"smear": "a", "source_cell": "x"}),
+        (0.1, {"source_cell": "x"}),
+        (0.8, {}),
+    ):
+        made.cell("train", g=g, **more)
+    made.cell("validation", g=0.1)
+    pool = pool_of(made.write())
+    assert pool.groups.tolist() == [0, 0, 0, 1, 2]
+
+
+def test_a_pool_of_one_kind_is_refused(tmp_path):
+    made = PaintedCohort(tmp_path)
+    made.cell("train", g=0.1)
+    made.cell("validation", g=0.0)
+    with pytest.raises(CellnetError, match="2 normal and 0 dysplastic"):
+        pool_of(made.write())
+
+
+def fold_of(cohort, folder, by, fold=0, folds=4):
+    pool = pool_of(cohort)
+    held = divide(pool, by, folds, seed=0) == fold
+    root = os.path.relpath(cohort.root, folder)
+    write_fold(pool, cohort, folder, root, held, by, 0.25, seed=0)
+    return pool, held, read_manifest(folder)
+
+
+def test_by_group_no_photograph_stands_on_two_sides(cohort, tmp_path):
+    pool, held, made = fold_of(cohort, tmp_path / "fold", "group")
+    check_disjoint(made.rows)
+    made.check_files()
+    sides = {}
+    for row in made.rows:
+        sides.setdefault(row.split, set()).add(row.source_cell)
+    assert len(made.rows) == 32
+    assert len(sides["test-by-cell"]) == 4
+    assert len(sides["validation"]) == 3
+    assert len(sides["train"]) == 9
+    assert {row.path for row in made.split("test-by-cell")} == {
+        row.path for row, kept in zip(pool.rows, held, strict=True) if kept
+    }
+
+
+def test_by_image_photographs_do_and_the_manifest_forgets_them(cohort, tmp_path):
+    pool, held, made = fold_of(cohort, tmp_path / "fold", "image")
+    tested = set(pool.groups[held])
+    assert tested & set(pool.groups[~held])
+    assert not any(row.source_cell or row.patient or row.smear for row in made.rows)
+    check_disjoint(made.rows)  # as `cellnet train` does
+    assert made.about["folds_by"] == "image"
+
+
+def test_every_cell_is_tested_once(cohort, tmp_path):
+    for by in ("group", "image"):
+        fold = divide(pool_of(cohort), by, 4, seed=0)
+        assert np.bincount(fold).tolist() == [8, 8, 8, 8]
+
+
+def test_a_fold_is_measured_on_its_own_cells(cohort, tmp_path):
+    bundle = load(make_bundle(tmp_path, "dysplasianet"))
+    pool, held, _ = fold_of(cohort, tmp_path / "fold", "group")
+    measured, scores = measure_fold(bundle, pool, tmp_path / "fold", held, progress=False)
+    assert np.isfinite(scores).tolist() == held.tolist()
+    assert (measured["n"], measured["normal"], measured["dysplastic"]) == (8, 4, 4)
+    for key in ("accuracy", "sensitivity", "specificity", "auc"):
+        assert measured[key]["value"] == 1.0
+    # Eight cells of four photographs are four things that are known, not eight.
+    assert measured["accuracy"]["ci95"][0] == pytest.approx(0.025 ** (1 / 4))
+    (tmp_path / "cohort" / pool.rows[int(np.flatnonzero(held)[0])].path).unlink()
+    measured, scores = measure_fold(bundle, pool, tmp_path / "fold", held, progress=False)
+    assert (measured["n"], measured["unreadable"]) == (7, 1)
+    assert np.isfinite(scores).sum() == 7
+
+
+def test_folds_are_summed_up():
+    pool = Pool([None] * 4, np.array([True, True, False, False]), np.arange(4))
+    rows = [
+        {"accuracy": {"value": 1.0}, "auc": {"value": 1.0}},
+        {"accuracy": {"value": 0.5}, "auc": {"value": None}},
+    ]
+    found = summarise(pool, rows, np.array([0.9, 0.4, 0.1, np.nan]))
+    assert found["accuracy"] == {"mean": 0.75, "sd": pytest.approx(0.35355, abs=1e-5)}
+    assert found["auc"] == {"mean": 1.0, "sd": None}
+    assert (found["pooled"]["k"], found["pooled"]["n"]) == (2, 3)
+
+
+def test_flattery_is_the_paired_difference():
+    rng = np.random.default_rng(0)
+    normal = np.tile([True, False], 200)
+    pool = Pool([None] * 400, normal, np.repeat(np.arange(200), 2))
+    right = np.where(normal, 0.9, 0.1)
+    worse = np.where(rng.random(400) < 0.2, 1 - right, right)
+    found = flattery(pool, worse, right)
+    share = float((worse != right).mean())
+    assert found["value"] == pytest.approx(share)
+    assert found["ci95"][0] < share < found["ci95"][1]
+    assert 0 < found["ci95"][0]
+    assert flattery(pool, right, worse)["value"] == pytest.approx(-share)
+
+
+def test_where_no_answer_differs_the_interval_still_has_a_width():
+    normal = np.tile([True, False], 10)
+    pool = Pool([None] * 20, normal, np.repeat(np.arange(10), 2))
+    right = np.where(normal, 0.9, 0.1)
+    found = flattery(pool, right, right)
+    assert found["value"] == 0.0
+    assert found["ci95"] == pytest.approx([-0.3085, 0.3085], abs=1e-4)  # none of 10 groups
+    nothing = np.full(20, np.nan)
+    assert flattery(pool, right, nothing)["value"] is None

@@ -1,0 +1,324 @@
+"""A study as a user runs it: killed, gone on with, and ended in a report and a bundle."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow", reason="training needs the training extra")
+import jsonschema
+import yaml
+from painted_cohort import PaintedCohort
+
+from cellnet.bundle import load
+from cellnet.errors import CellnetError
+from cellnet.manifest import read_manifest
+from cellnet.operating_point import read_operating_point
+from cellnet.selection import SCHEMA, select
+from cellnet.selection_page import render, summary
+from cellnet.verify import read_schema
+
+TRAINING = Path(__file__).resolve().parents[1] / "training"
+SMALL = TRAINING / "dysplasianet-selection-small.yaml"
+PATIENCE_S = 900  # of a machine that has much else to do
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Path:
+    """A laboratory's own cohort, painted: toys learn in a few steps what colour a cell has."""
+    made = PaintedCohort(tmp_path_factory.mktemp("own") / "cohort")
+    for split, pairs in (("train", 24), ("validation", 12), ("test-by-cell", 12)):
+        for number in range(pairs):
+            source = f"{split}-{number}"
+            made.cell(split, g=0.1, score=0.8 + number / 200, source_cell=source)
+            made.cell(split, g=0.8, score=0.2 - number / 200, source_cell=source)
+    for split, first in (("test-by-smear", "a"), ("proof-of-concept", "b")):
+        for number in range(4):
+            made.smear(split, f"{first}-healthy-{number}", "healthy", 5, number % 2)
+            made.smear(split, f"{first}-mds-{number}", "mds", 3, 3)
+    made.write()
+    return made.folder
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> Path:
+    """The two-minute form, with fewer images an epoch."""
+    content = yaml.safe_load(SMALL.read_text("utf-8"))
+    content["data"].update(per_class=24)
+    content["training"].update(batch=8)
+    file = tmp_path_factory.mktemp("recipe") / "study.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def start(recipe: Path, cohort: Path, run: Path, *more: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "cellnet", "select", str(recipe), "--data", str(cohort)]
+    return subprocess.Popen(
+        [*command, "--run", str(run), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def epochs(run: Path) -> int:
+    log = run / "log.csv"
+    return len(log.read_text().splitlines()) - 1 if log.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def study(recipe, cohort, tmp_path_factory) -> Path:
+    """A study that was killed in its first run, refused, and gone on with to its end."""
+    run = tmp_path_factory.mktemp("study") / "run"
+    process = start(recipe, cohort, run)
+    deadline = time.monotonic() + PATIENCE_S
+    while not epochs(run / "stage-1" / "M1") and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    # Two at once are refused, while the first still runs.
+    second = start(recipe, cohort, run, "--resume")
+    _, err = second.communicate(timeout=PATIENCE_S)
+    assert second.returncode == 1
+    assert "another process runs a study in" in err
+
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (run / "stage-2").exists()
+
+    again = start(recipe, cohort, run)
+    _, err = again.communicate(timeout=PATIENCE_S)
+    assert again.returncode == 1
+    assert "--resume" in err
+    assert "Traceback" not in err
+
+    last = start(recipe, cohort, run, "--resume", "--json", "--jobs", "2")
+    out, err = last.communicate(timeout=PATIENCE_S)
+    assert last.returncode == 0, err
+    assert json.loads(out) == json.loads((run / "report.json").read_text("utf-8"))
+    return run
+
+
+@pytest.fixture(scope="module")
+def report(study) -> dict:
+    return json.loads((study / "report.json").read_text("utf-8"))
+
+
+@pytest.mark.slow
+def test_the_report_follows_its_schema(report):
+    assert report["schema"] == SCHEMA
+    jsonschema.Draft202012Validator(read_schema("selection")).validate(report)
+
+
+@pytest.mark.slow
+def test_both_stages_ran_to_their_end(report, study):
+    for name, found in report["candidates"].items():
+        assert found["stage1"]["epochs"] == 2
+        assert found["stage1"]["goes_on"], found["stage1"]["reason"]
+        second = found["stage2"]
+        assert second["epochs"] == 3 or second["reached"]
+        assert second["weights_sha256"] == load(study / "stage-2" / name / "bundle").sha256
+        assert found["parameters"] == load(study / "stage-1" / name / "bundle").description[
+            "network"]["parameters"]  # fmt: skip
+    assert report["recipe"]["published"] is None
+
+
+@pytest.mark.slow
+def test_toys_tell_colours_apart(report):
+    """So the numbers of the chain are those of what was trained, not of chance."""
+    name = report["chosen"]["name"]
+    assert report["candidates"][name]["stage2"]["by_cell"]["accuracy"]["value"] > 0.9
+    proof = report["proof_of_concept"]
+    assert proof["n"] == 8
+    assert {row["smear"][0] for row in proof["smears"]} == {"b"}
+    assert proof["confusion"]["counts"][0][0] + proof["confusion"]["counts"][1][1] == 8
+
+
+@pytest.mark.slow
+def test_the_winner_is_the_bundle(report, study):
+    name = report["chosen"]["name"]
+    bundle = load(study / "bundle")
+    second = report["candidates"][name]["stage2"]
+    assert bundle.sha256 == second["weights_sha256"]
+    point = read_operating_point(study / "bundle", bundle.sha256)
+    assert (point.cutoff, point.threshold) == (second["cutoff"], second["threshold"])
+    assert "CARD.md" in {path.name for path in (study / "bundle").iterdir()}
+    verified = subprocess.run(
+        [sys.executable, "-m", "cellnet", "verify", str(study / "bundle")],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert verified.returncode == 0, verified.stderr
+
+
+@pytest.mark.slow
+def test_folds_cover_the_cells_by_group_and_by_image(report):
+    cross = report["cross_validation"]
+    assert (cross["cells"]["n"], cross["cells"]["groups"]) == (72, 36)
+    assert [division["name"] for division in cross["divisions"]] == ["2-fold", "2-fold-by-image"]
+    for division in cross["divisions"]:
+        assert division["n"] == 72
+        assert sum(row["n"] for row in division["rows"]) == 72
+        assert all(row["epochs"] == 1 for row in division["rows"])
+    (gain,) = cross["by_image_minus_by_group"]
+    first, second = (division["pooled"]["value"] for division in cross["divisions"])
+    assert gain["difference"]["value"] == pytest.approx(second - first)
+
+
+@pytest.mark.slow
+def test_runs_share_the_cohort_and_prepare_nothing_again(study, cohort):
+    link = study / "stage-1" / "M1" / "cohort"
+    assert link.is_symlink()
+    assert link.resolve() == cohort.resolve()
+    assert not os.path.isabs(os.readlink(link))
+    assert not (study / "stage-1" / "M1" / "data").exists()
+    fold = read_manifest(study / "cross-validation" / "2-fold" / "1" / "cohort")
+    fold.check_files()
+
+
+@pytest.mark.slow
+def test_time_and_deaths_are_recorded(report):
+    assert len(report["time"]["sessions"]) == 2
+    assert report["time"]["sessions"][1]["side_by_side"] == 2
+    assert report["time"]["runs"]["stage-2/M1"]["attempts"] == 1
+    assert len(report["time"]["runs"]) == 8
+
+
+@pytest.mark.slow
+def test_a_finished_study_is_reported_again_without_a_run(study, recipe, cohort, report):
+    logs = {path: path.stat().st_mtime_ns for path in study.rglob("job.log")}
+    again = select(recipe, cohort, study, resume=True, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in study.rglob("job.log")} == logs
+    assert again["candidates"] == report["candidates"]
+    assert again["proof_of_concept"] == report["proof_of_concept"]
+    assert again["cross_validation"] == report["cross_validation"]
+
+
+@pytest.mark.slow
+def test_the_page_shows_the_report_and_loads_nothing(study, report):
+    page = (study / "report.html").read_text("utf-8")
+    assert not re.search(r"""(?:src|href)=["'](?!data:image/svg|#)""", page)
+    text = html.unescape(re.sub(r"<[^>]+>", " ", page))
+    for words in ("figure 5.3", "table 5.2", "figure 5.4", "table 5.3", "table 5.4", "figure 5.5",
+                  "table 5.5", report["chosen"]["rule"], report["first_stage"]):  # fmt: skip
+        assert words in text, words
+    assert page.count('<img src="data:image/svg+xml') == 4
+    assert "percentage points" in text
+    assert 'class="thesis"' not in page  # nothing published stands beside toys
+
+
+@pytest.mark.slow
+def test_the_page_and_the_lines_of_other_ends(report):
+    """A dropped candidate, one that could not be judged, published numbers, and no winner."""
+    changed = json.loads(json.dumps(report))
+    dropped, failed = (json.loads(json.dumps(changed["candidates"]["M1"])) for _ in range(2))
+    dropped["stage1"].update(goes_on=False, reason="50.0 % <of> 9 images")
+    dropped["stage2"] = None
+    for key in ("cutoff", "threshold", "by_cell", "by_smear", "unreadable"):
+        failed["stage2"].pop(key)
+    failed["stage2"]["failed"] = "no cut-off is better than guessing"
+    changed["candidates"].update(M5=dropped, M6=failed)
+    changed["published"] = yaml.safe_load(
+        (TRAINING / "dysplasianet-selection.yaml").read_text("utf-8")
+    )["published"]
+    jsonschema.Draft202012Validator(read_schema("selection")).validate(changed)
+    page = render(changed)
+    assert "50.0 % &lt;of&gt; 9 images" in page
+    assert "<b>M6</b> could not be judged: no cut-off is better than guessing." in page
+    assert '<span class="thesis">94.85</span>' in page
+    assert '<span class="thesis">72' in page
+    assert '<span class="thesis">0.979</span>' in page
+    told = summary(changed)
+    assert "M5 (18,377 parameters): dropped, 50.0 % <of> 9 images" in told
+
+    nobody = json.loads(json.dumps(changed))
+    nobody["candidates"] = {"M5": dropped}
+    nobody["chosen"].update(name=None, order=[], also_possible=[])
+    nobody.update(proof_of_concept=None)
+    nobody["cross_validation"].update(divisions=[], by_image_minus_by_group=[])
+    jsonschema.Draft202012Validator(read_schema("selection")).validate(nobody)
+    assert "all stayed at chance in the first stage" in render(nobody)
+    assert "chosen" not in summary(nobody)
+
+
+@pytest.mark.slow
+def test_another_recipe_does_not_go_on(study, recipe, cohort, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text(recipe.read_text().replace("epochs: 3", "epochs: 4"))
+    with pytest.raises(CellnetError, match="the recipe differs"):
+        select(other, cohort, study, resume=True)
+
+
+# --- without training --------------------------------------------------------------------------
+
+
+def test_missing_data_are_named(recipe, tmp_path, monkeypatch):
+    monkeypatch.delenv("CELLNET_DATA", raising=False)
+    with pytest.raises(CellnetError, match="--data DIR"):
+        select(recipe, None, tmp_path / "run")
+    with pytest.raises(CellnetError, match="no data folder at nowhere"):
+        select(recipe, "nowhere", tmp_path / "run")
+    assert os.listdir(tmp_path / "run") == [".lock"]  # the right data can follow
+
+
+def test_a_cohort_that_decides_nothing_is_refused_before_training(recipe, cohort, tmp_path):
+    less = tmp_path / "less"
+    shutil.copytree(cohort, less)
+    text = (less / "truth.csv").read_text()
+    (less / "truth.csv").write_text(text.replace(",mds", ",healthy"))
+    with pytest.raises(CellnetError, match="needs smears of patients with MDS"):
+        select(recipe, less, tmp_path / "run")
+    assert os.listdir(tmp_path / "run") == [".lock"]
+
+
+def test_too_few_groups_are_refused_before_training(recipe, cohort, tmp_path):
+    content = yaml.safe_load(recipe.read_text())
+    content["cross_validation"]["divisions"] = [{"folds": 40, "by": "group"}]
+    many = tmp_path / "many.yaml"
+    many.write_text(yaml.safe_dump(content))
+    with pytest.raises(CellnetError, match="40 folds need 40 independent groups"):
+        select(many, cohort, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_is_told_with_its_words(recipe, cohort, tmp_path):
+    content = yaml.safe_load(recipe.read_text())
+    content["training"]["batch"] = 1000
+    large = tmp_path / "large.yaml"
+    large.write_text(yaml.safe_dump(content))
+    with pytest.raises(CellnetError, match="stage-1/M1 failed.*smaller than a batch.*job.log"):
+        select(large, cohort, tmp_path / "run", progress=False)
+
+
+@pytest.mark.slow
+def test_a_cohort_is_simulated_from_a_plain_folder(recipe, tmp_path, drawn_cell):
+    """What is prepared is what the recipe says, and stands in the study's folder alone."""
+    from cellnet.images import write_jpeg
+    from cellnet.selection import _prepare
+    from cellnet.study import read_study
+
+    cells = tmp_path / "cells"
+    for label, count in (("neutrophil", 160), ("lymphocyte", 36), ("monocyte", 20)):
+        (cells / label).mkdir(parents=True)
+        for seed in range(count):
+            write_jpeg(cells / label / f"{seed:03}.jpg", drawn_cell(label, seed, 80))
+    run = tmp_path / "run"
+    run.mkdir()
+    made = _prepare(read_study(recipe), cells, run)
+    assert made.about["plan"]["smears"] == 16
+    assert made.about["plan"]["cells"] == [4, 6]
+    assert not (run / "cohort").is_symlink()
+    assert {row.split for row in made.rows} == {
+        "train", "validation", "test-by-cell", "test-by-smear", "proof-of-concept"
+    }  # fmt: skip

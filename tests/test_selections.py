@@ -1,0 +1,129 @@
+"""The program that writes a study's numbers into the docs: only what was measured stands there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("yaml", reason="the program needs the training extra")
+import selections
+
+
+def estimate(value, low, high, n=10):
+    return {"value": value, "ci95": [low, high], "n": n, "method": "test", "k": round(value * n)}
+
+
+def report(seconds: float = 100.0) -> dict:
+    """A study of two candidates, one of them dropped."""
+    half = estimate(0.5, 0.4, 0.55)
+    most = estimate(0.975, 0.95, 0.99, 984)
+    second = {
+        "epochs": 17, "failed": None, "cutoff": 0.61, "threshold": 0.1,
+        "by_cell": dict.fromkeys(("auc", "sensitivity", "specificity", "accuracy"), most),
+        "by_smear": dict.fromkeys(("auc", "accuracy"), most),
+    }  # fmt: skip
+    published = {
+        "source": "a thesis", "parameters": {"M1": 72977, "M5": 73249}, "dropped": ["M5"],
+        "by_cell": {"M1": {"cutoff": 0.979, "accuracy": 0.977}},
+        "by_smear": {"M1": {"threshold": 0.123}}, "proof_of_concept": {"sensitivity": 0.955},
+    }  # fmt: skip
+    division = {
+        "name": "5-fold", "accuracy": {"mean": 0.97, "sd": 0.01}, "auc": {"mean": 0.99, "sd": None},
+        "pooled": most,
+    }  # fmt: skip
+    return {
+        "created": "2027-01-02T00:00:00", "cellnet": "0.1.0", "warnings": ["toys"],
+        "data": {"sources": ["PBC"], "counts": {"train": {"neutrophil": 6000}}, "simulated": "yes"},
+        "environment": {"cores": "2", "machine": "x86_64"}, "first_stage": "drop who stays",
+        "recipe": {"data": {"per_class": 600}},
+        "time": {"sessions": [{"seconds": seconds, "place": "this machine"}], "runs": {"a": {}}},
+        "published": published,
+        "candidates": {
+            "M1": {"parameters": 72977, "stage2": second,
+                   "stage1": {"accuracy": most, "goes_on": True, "epoch_kept": 3, "epochs": 20}},
+            "M5": {"parameters": 73249, "stage2": None,
+                   "stage1": {"accuracy": half, "goes_on": False, "epoch_kept": 1, "epochs": 20}},
+        },
+        "chosen": {"name": "M1", "rule": "the best", "order": ["M1"], "also_possible": []},
+        "proof_of_concept": {
+            "mds": 20, "healthy": 20,
+            **dict.fromkeys(("accuracy", "sensitivity", "specificity", "precision", "auc"), most),
+        },
+        "cross_validation": {
+            "cells": {"n": 6984, "groups": 900}, "divisions": [division],
+            "by_image_minus_by_group": [
+                {"folds": 5, "difference": {"value": 0.012, "ci95": [0.002, 0.02]}}
+            ],
+        },
+    }  # fmt: skip
+
+
+def given(folder: Path) -> argparse.Namespace:
+    return argparse.Namespace(runs=folder, docs=folder / "results.md")
+
+
+def test_what_was_not_measured_is_not_there(tmp_path):
+    (tmp_path / "results.md").write_text("# Results\n\nA person's words.\n")
+    selections.write_docs(given(tmp_path))
+    text = (tmp_path / "results.md").read_text()
+    assert "A person's words." in text
+    assert "has not been run at full scale yet" in text
+    assert "|" not in text
+
+
+def test_a_study_is_told_in_tables_with_the_thesis_beside(tmp_path):
+    place = tmp_path / selections.STUDY
+    place.mkdir()
+    (place / "report.json").write_text(json.dumps(report()))
+    selections.write_docs(given(tmp_path))
+    text = (tmp_path / "results.md").read_text()
+    for line in (
+        "| M1 | 72,977 | 72,977 | 97.5 % (95.0 to 99.0) of 984, epoch 3 of 20 | goes on | go",
+        "| M5 | 73,249 | 73,249 | 50.0 % (40.0 to 55.0) of 10, epoch 1 of 20 | dropped | dropped",
+        "0.6100; thesis 0.979",
+        "97.5 % (95.0 to 99.0); thesis 97.7 %",
+        "| sensitivity | 97.5 % (95.0 to 99.0) | 95.5 % |",
+        "| precision | 97.5 % (95.0 to 99.0) |  |",
+        "| 5-fold | 97.00 % ± 1.00 % | 0.9900 | 97.5 % (95.0 to 99.0) |",
+        "by +1.20 percentage points (+0.20 to +2.00)",
+        "**M1** is chosen: the best.",
+    ):
+        assert line in text, line
+    assert "Side by side" not in text
+    again = text
+    selections.write_docs(given(tmp_path))
+    assert (tmp_path / "results.md").read_text() == again
+
+
+def test_times_are_compared_where_both_were_measured(tmp_path):
+    for jobs, seconds in ((1, 300.0), (2, 200.0)):
+        place = tmp_path / selections.TIMES / f"jobs-{jobs}"
+        place.mkdir(parents=True)
+        (place / "report.json").write_text(json.dumps(report(seconds)))
+    selections.write_docs(given(tmp_path))
+    text = (tmp_path / "results.md").read_text()
+    assert "300 s with `--jobs 1`, 200 s with `--jobs 2` (a core each), 1.50 times as fast" in text
+
+
+def test_steps_type_what_a_user_would(tmp_path, monkeypatch):
+    typed = []
+    monkeypatch.setattr(selections, "run", lambda *words: typed.append([str(w) for w in words]))
+    monkeypatch.setattr(
+        sys, "argv", ["selections.py", "study", "times", "--runs", str(tmp_path), "--data", "cells"]
+    )
+    (tmp_path / selections.STUDY).mkdir()
+    (tmp_path / selections.STUDY / "recipe.yaml").touch()
+    selections.main()
+    assert typed[0][0] == "select"
+    assert typed[0][-1] == "--resume"
+    assert [words[:2] for words in typed[1:3]] == [["data", "prepare"], ["data", "simulate"]]
+    assert [words[words.index("--jobs") + 1] for words in typed[3:]] == ["1", "2"]
+    from cellnet.study import read_study
+
+    timed = read_study(tmp_path / selections.TIMES / "recipe.yaml")
+    assert timed.training.epochs == timed.first_stage.epochs == 1
+    assert timed.cross_validation is None
