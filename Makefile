@@ -157,7 +157,7 @@ export: $(EXPORTS) ## both models in every format below export/dist/models/, wit
 
 NPM ?= npm
 
-export/node_modules/.package-lock.json: export/package.json export/package-lock.json export/.npmrc
+export/node_modules/.package-lock.json: export/package.json export/package-lock.json $(wildcard export/.npmrc)
 	@command -v $(NPM) >/dev/null || { echo "cellnet: error: the browser app is built with Node.js 20" \
 		"or newer and its npm (on Debian: apt-get install npm); none was found on PATH" >&2; exit 1; }
 	@cd export && $(NPM) ci --no-progress --loglevel=error

@@ -31,6 +31,10 @@ STAND_INS: dict[str, str | None] = {
     "make demo": "make --dry-run demo",
     "make test": "make --dry-run test",
     "make bench": "make --dry-run bench",
+    "make bench-web": "make --dry-run bench-web",
+    # Built and driven by tests/test_web.py.
+    "make web": "make --dry-run web",
+    "cellnet serve": "cellnet serve --help",
     "make lock": "make --dry-run lock",
     "make train-dysplasianet DATA=path/to/cells": "make --dry-run train-dysplasianet DATA=cells",
     "make train-model1 DATA=path/to/cells": "make --dry-run train-model1 DATA=cells",
@@ -81,7 +85,9 @@ def clone(tmp_path_factory) -> Path:
     from cellnet.images import write_jpeg
 
     folder = tmp_path_factory.mktemp("readme") / "cellnet"
-    leave_out = shutil.ignore_patterns("__pycache__", ".*", "runs", "build", "*.egg-info")
+    leave_out = shutil.ignore_patterns(
+        "__pycache__", ".*", "runs", "build", "dist", "node_modules", "*.egg-info"
+    )
     shutil.copytree(ROOT, folder, ignore=leave_out)
     for name in ("model1", "dysplasianet"):
         if not (folder / "models" / name / "bundle.json").exists():
