@@ -30,7 +30,7 @@ from cellnet.verify import read_schema
 
 TRAINING = Path(__file__).resolve().parents[1] / "training"
 SMALL = TRAINING / "dysplasianet-selection-small.yaml"
-PATIENCE_S = 900  # of a machine that has much else to do
+PATIENCE_S = 1800  # of a machine that has much else to do
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,10 @@ def study(recipe, cohort, tmp_path_factory) -> Path:
     assert "Traceback" not in err
 
     last = start(recipe, cohort, run, "--resume", "--json", "--jobs", "2")
-    out, err = last.communicate(timeout=PATIENCE_S)
+    try:
+        out, err = last.communicate(timeout=PATIENCE_S)
+    finally:
+        last.kill()
     assert last.returncode == 0, err
     assert json.loads(out) == json.loads((run / "report.json").read_text("utf-8"))
     return run

@@ -8,19 +8,25 @@ reason of a skip.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import types
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
+from cellnet.cells import CLASSES
 from cellnet.cli import main
+from cellnet.draw import draw_cell
+from cellnet.images import read_image, write_jpeg
 
 ROOT = Path(__file__).parents[1]
 APP = ROOT / "export"
@@ -211,3 +217,104 @@ def test_a_failed_check_ends_the_program_with_1(packages, chromium, drawn, tmp_p
     done = run(["node", "e2e/run.mjs", *options, "--smear", str(drawn(1))], DRIVING, APP)
     assert done.returncode == 1, done.stdout
     assert "FAILED" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[types.ModuleType]:
+    """The program behind `make bench-web`."""
+    folder = ROOT / "tests" / "bench"
+    sys.path.insert(0, str(folder))
+    try:
+        spec = importlib.util.spec_from_file_location("bench_of_the_app", folder / "browser.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        sys.path.remove(str(folder))
+
+
+def measured(**changes: object) -> dict:
+    """As `make bench-web` writes it, with numbers that can be reckoned by heart."""
+    times = {"single": 8.0, "batch": 6.0}
+    engine = {"model1": times, "dysplasianet": times, "smear": {"seconds": 1.5}}
+    onnx = {"model1": 4.0, "dysplasianet": 2.0}
+    python = {"onnx 1": onnx, "onnx 2": onnx, "litert 1": onnx, "smear": {"seconds": 0.5}}
+    size = {"bytes": 1000, "bytes_gzip": 500}
+    parts = ("page", "until_ready", "models", "offline")
+    load = {"usable_ms": 70.0, "ready_ms": 900.0, **dict.fromkeys(parts, size)}
+    drop = {"cells": 100, "seconds": 2.5, "engine": "LiteRT, 2 threads"}
+    ways = dict.fromkeys(("litert 1", "litert 2", "wasm 1", "wasm 2"), engine)
+    results = {"python": python, "drop": drop, "load": load, **ways}
+    machine = {"processor": "P", "cores": 2, "memory_gib": 1, "system": "S", "python": "3.11"}
+    costs = {"probability": 0.002, "granularity": 0.0001, "labels": 1, "calls": 0}
+    return {
+        "quick": False,
+        "machine": {**machine, "packages": {"numpy": "2"}, "date": "today", "load_before": 0.1},
+        "packages": {"@litertjs/core": "2"},
+        "turns": {name: [found, found] for name, found in results.items()},
+        "results": results,
+        "decoders": {
+            **{"cells": 500, "neutrophils": 250, "engine": "LiteRT", "chromium": "156"},
+            **{"cells_that_differ": 3, "pixels_that_differ": 0.01, "largest_difference": 2},
+            **{"same_networks": costs, "app": costs},
+        },
+        **changes,
+    }
+
+
+def test_the_benchmarks_page_holds_ratios_to_onnx_runtime(bench, tmp_path):
+    page, file = tmp_path / "benchmarks.md", tmp_path / "web.json"
+    page.write_text(f"before\n{bench.BEGIN}\nold\n{bench.END}\nafter\n", encoding="utf-8")
+    assert bench.write_docs(page, file) == 1
+    file.write_text(json.dumps(measured(quick=True)), encoding="utf-8")
+    assert bench.write_docs(page, file) == 1
+    assert "old" in page.read_text(encoding="utf-8")
+    file.write_text(json.dumps(measured()), encoding="utf-8")
+    assert bench.write_docs(page, file) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"before\n{bench.BEGIN}\n") and text.endswith(f"{bench.END}\nafter\n")
+    assert "old" not in text
+    ratios = "8.0 ms | 4.0 (4.0 to 4.0) | 8.0 ms | 2.0 (2.0 to 2.0) | 1.50 s |"
+    assert f"| LiteRT.js | 2 | {ratios}" in text
+    assert "| TensorFlow.js, eight at a time | 2 | 6.0 ms | 3.0 (3.0 to 3.0) |" in text
+    assert "(LiteRT.js, two threads): met" in text
+    assert "3 cells differ in 1 % of all pixels, by 2 levels at most" in text
+    slow = measured()
+    slow["results"]["litert 2"]["dysplasianet"] = {"single": 9.0, "batch": 9.0}
+    assert "**missed**" in bench.markdown(slow)
+
+
+def test_what_decoders_cost_is_counted(bench, tmp_path):
+    files = [tmp_path / f"{number}.jpg" for number in range(2)]
+    images = []
+    for number, file in enumerate(files):
+        write_jpeg(file, draw_cell("neutrophil", np.random.default_rng(number), size=96))
+        pixels = read_image(file).copy()
+        if number == 1:
+            pixels[:48, :, 0] ^= 3
+        pixels.tofile(tmp_path / f"{number}.rgb")
+        answer = {"probabilities": [0.9] + [0.1 / 7] * (len(CLASSES) - 1), "granularity": None}
+        images.append({"height": 96, "width": 96, **answer})
+    browser = {"engine": "LiteRT", "chromium": "156", "images": images}
+    found = bench.decoders.compare(files, tmp_path, browser)
+    assert found["cells"] == 2
+    assert found["cells_that_differ"] == 1
+    assert found["pixels_that_differ"] == 0.25
+    assert found["largest_difference"] == 3
+    assert 0 < found["same_networks"]["probability"] < 0.1
+    assert found["app"]["labels"] == found["neutrophils"]
+    images[0]["height"] = 95
+    with pytest.raises((RuntimeError, ValueError)):
+        bench.decoders.compare(files, tmp_path, browser)
+
+
+def test_the_app_can_be_measured(bench, app, chromium, drawn):
+    """From drop to decision, and a first visit; times mean nothing here."""
+    found = bench.node("drop", dist=app, smear=drawn(1))
+    assert found["cells"] == len(list(drawn(1).glob("*.jpg")))
+    assert 0 < found["seconds"] < 600
+    load = bench.node("load", dist=app)
+    assert 0 < load["usable_ms"] < load["ready_ms"]
+    weights = sum(file.stat().st_size for file in app.glob("models/*/bundle/model.tflite"))
+    assert load["page"]["bytes"] < 500_000 < weights < load["models"]["bytes"]
+    assert load["models"]["bytes"] < load["until_ready"]["bytes"] < load["offline"]["bytes"]

@@ -171,7 +171,7 @@ function CellGroup({
   const hasCurrent = shown.some((cell) => cell.file === current);
   return (
     <details
-      class={`card group ${key}${cells.length <= 24 ? " small" : ""}`}
+      class={`card group ${key}${cells.length <= COLUMNS ? " few" : ""}`}
       style={{ "--room": `${Math.max(columns * 7.5 + 2, 16.5)}rem` }}
       open
     >
