@@ -298,10 +298,10 @@ def test_smudge_cells_of_ones_own_are_a_group(drawn, tmp_path, stub):
     # No other command takes such data for what they are not.
     with pytest.raises(CellnetError, match="label 'smudge' is unknown"):
         read_manifest(tmp_path / "run" / "data")
-    # And a folder that the recipe does not name is an error.
-    recipe = write(tmp_path, machines(name="other"))
-    with pytest.raises(CellnetError, match="'smudge'.*named after no class"):
-        transfer(recipe, cells, tmp_path / "other")
+    # And a folder that the recipe does not name is passed over, and told.
+    report = transfer(write(tmp_path, machines(name="other")), cells, tmp_path / "other")
+    assert "smudge" not in report["cells"]["by_class"]
+    assert "'smudge' is named after no" in (tmp_path / "other/data/dropped.csv").read_text("utf-8")
 
 
 def test_too_few_cells_are_told(drawn, tmp_path, stub):

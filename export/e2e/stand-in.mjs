@@ -267,6 +267,8 @@ async function correcting({ checks, browser, server, smears }) {
       assert.ok(width > 0);
       await keyboard.press("Control+z");
       await until(async () => /6 of 21/.test(await decision()), "undone");
+      // A browser writes to its database in its own time.
+      await page.page.waitForTimeout(1000);
       await page.page.reload();
       await page.read(1);
       assert.match(await page.text(".decision > p"), /6 of 21/);
