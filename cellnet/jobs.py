@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -29,6 +30,7 @@ ATTEMPTS = 3
 """How often a job that dies is begun in all: a fourth death would have the same cause."""
 
 _POLL_S = 0.2
+_KNOCK_S = 10.0
 _LAST_WORDS_S = 30.0  # a training ends between two batches, and the largest takes seconds
 
 
@@ -208,6 +210,7 @@ def ray_cluster(address: str, side_by_side: int | None = None) -> Iterator[Workp
             "runs on a cluster need Ray, which is not installed; "
             'install the extra: pip install "cellnet[train,ray]"'
         ) from error
+    _knock(address)
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
@@ -231,6 +234,26 @@ def ray_cluster(address: str, side_by_side: int | None = None) -> Iterator[Workp
         yield Workplace(side_by_side, threads, told, _on_ray(side_by_side, threads))
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Find out at once whether anybody is at an address: Ray would try for minutes.
+
+    Raises:
+        CellnetError: Nobody is, or the address is none.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise CellnetError(f"a Ray cluster is named by HOST:PORT of its head, or auto: '{address}'")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_S).close()
+    except OSError as error:
+        raise CellnetError(
+            f"there is no Ray cluster at {address}: {error.strerror or error}; "
+            "start its head with `ray start --head`, or see where it runs"
+        ) from error
 
 
 def _on_ray(side_by_side: int, threads: int) -> Callable[..., Iterator[Outcome]]:

@@ -331,11 +331,13 @@ class _Course:
         }
 
     def _warnings(self, found: dict[str, Any], proof: dict[str, Any] | None) -> list[str]:
-        told = [
-            "the cell cut-offs were fitted on test-by-cell, the thresholds on test-by-smear, and "
-            "the winner was chosen there: what stands in these tables is optimistic; "
-            "proof-of-concept decided nothing"
-        ]
+        told = []
+        if proof is not None:
+            told.append(
+                "the cell cut-offs were fitted on test-by-cell, the thresholds on test-by-smear, "
+                "and the winner was chosen there: what stands in these tables is optimistic; "
+                "proof-of-concept decided nothing"
+            )
         parts = [part["stage2"] or {} for part in found.values()] + [proof or {}]
         for part in parts:
             told += part.pop("warnings", [])

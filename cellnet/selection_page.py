@@ -156,6 +156,8 @@ def _courses(
     line_is: str,
 ) -> None:
     """Validation accuracy by epoch; a candidate keeps its colour, and dashes where it goes out."""
+    from matplotlib.ticker import MaxNLocator
+
     names = list(report["candidates"])
     most = max(course["epochs"] for course in courses.values())
     for name, course in courses.items():
@@ -185,7 +187,7 @@ def _courses(
             xytext=(-2, 3), textcoords="offset points", ha="right", fontsize=9, color=FAINT,
         )  # fmt: skip
     axes.set(xlabel="epoch", ylabel="validation accuracy, %")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(0.5, most + 0.5)
     low, high = axes.get_ylim()
     axes.set_ylim(low, min(high, 101.5))

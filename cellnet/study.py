@@ -51,9 +51,10 @@ class FirstStage(Strict):
     @property
     def rule(self) -> str:
         """The rule in words."""
+        epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
         return (
             "a candidate is dropped where the 95 % interval of its best validation accuracy in "
-            f"{self.epochs} epochs lies at or below {100 * (self.chance + self.margin):g} % "
+            f"{epochs} lies at or below {100 * (self.chance + self.margin):g} % "
             f"(chance, {100 * self.chance:g} %, and a margin of {100 * self.margin:g} points)"
         )
 

@@ -284,7 +284,16 @@ def test_what_a_machine_of_the_cluster_lacks_is_told(cluster, tmp_path, monkeypa
 
 
 @needs_ray
-@pytest.mark.slow
+@pytest.mark.parametrize("address", ["here", "127.0.0.1:ray", ":6379", "127.0.0.1:70000"])
+def test_an_address_that_is_none_is_told(address):
+    with (
+        pytest.raises(CellnetError, match=f"HOST:PORT of its head, or auto: '{address}'"),
+        jobs.ray_cluster(address),
+    ):
+        pass
+
+
+@needs_ray
 def test_no_cluster_is_told():
     (port,) = free_ports(1)
     with (
