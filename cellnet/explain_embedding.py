@@ -23,6 +23,8 @@ FEWEST, MOST = 10, 3000
 """Cells that a plane is made of: below there are no neighbourhoods, above it takes hours."""
 
 NEIGHBOURS = 5
+"""How many others vote on a cell's label; fewer where a label has no more cells than that."""
+
 PERPLEXITY = 30.0
 
 _COLUMNS = 8192  # of the values, that are worked on at a time
@@ -75,15 +77,19 @@ def plane(apart: np.ndarray, seed: int) -> np.ndarray:
 
 
 def voted(
-    apart: np.ndarray, labels: Sequence[str], groups: Sequence[str] | None = None
+    apart: np.ndarray,
+    labels: Sequence[str],
+    groups: Sequence[str] | None = None,
+    neighbours: int = NEIGHBOURS,
 ) -> list[str]:
-    """Label each cell by the five nearest other ones.
+    """Label each cell by the nearest other ones.
 
     Args:
         apart: ``(n, n) float64`` distances.
         labels: Of each cell.
         groups: What ties cells together, a name each: those of the cell's own group have no vote.
             None where every cell stands alone.
+        neighbours: How many vote.
 
     Returns:
         The label with most votes for each cell; of equals, that of the nearest cell.
@@ -92,7 +98,7 @@ def voted(
     for at, row in enumerate(apart):
         own = {at} if groups is None else {i for i, it in enumerate(groups) if it == groups[at]}
         nearest = [i for i in np.argsort(row, kind="stable").tolist() if i not in own | {at}]
-        votes = Counter(labels[i] for i in nearest[:NEIGHBOURS])
+        votes = Counter(labels[i] for i in nearest[:neighbours])
         # A counter keeps the order in which labels came, and so the nearest of equals.
         found.append(max(votes, key=lambda label: votes[label]) if votes else "")
     return found
@@ -131,6 +137,8 @@ def embedded(
     counts = Counter(label for label in labels if label is not None)
     known = np.array([label is not None and counts[label] > 1 for label in labels])
     measured = len({label for label in counts if counts[label] > 1}) > 1
+    fewest = min((count for count in counts.values() if count > 1), default=2)
+    neighbours = min(NEIGHBOURS, fewest - 1)
     truth = [label for label, is_known in zip(labels, known, strict=True) if is_known]
     tied = None if groups is None else [groups[at] for at in np.flatnonzero(known)]
     found: dict[str, Any] = {}
@@ -140,7 +148,7 @@ def embedded(
         found[name] = {"dimensions": values[0].size, "points": plane(apart, seed).tolist()}
         if measured:
             columns[f"{name}/same_label"], columns[f"{name}/silhouette"] = _separation(
-                apart[np.ix_(known, known)], truth, tied
+                apart[np.ix_(known, known)], truth, tied, neighbours
             )
     difference = None
     if measured:
@@ -160,7 +168,7 @@ def embedded(
         "perplexity": min(PERPLEXITY, (n - 1) / 3),
         "labels": dict(sorted(counts.items())),
         "unlabelled": n - sum(counts.values()),
-        "neighbours": NEIGHBOURS,
+        "neighbours": neighbours,
         "most_frequent": max(Counter(truth).values()) / len(truth) if measured else None,
         "spaces": found,
         "features_less_pixels": difference,
@@ -168,11 +176,11 @@ def embedded(
 
 
 def _separation(
-    apart: np.ndarray, labels: Sequence[str], groups: Sequence[str] | None
+    apart: np.ndarray, labels: Sequence[str], groups: Sequence[str] | None, neighbours: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether each cell's neighbours vote for its label, and its silhouette; (n,) float64 each."""
     from sklearn.metrics import silhouette_samples
 
-    votes = voted(apart, labels, groups)
+    votes = voted(apart, labels, groups, neighbours)
     same = np.array([vote == label for vote, label in zip(votes, labels, strict=True)], float)
     return same, silhouette_samples(apart, np.asarray(labels), metric="precomputed")

@@ -232,7 +232,7 @@ def section(found: dict[str, Any]) -> str:
         "How well labels part, in the pixels that a network sees and in what its last block makes "
         "of them (not on the plane of t-SNE):",
         "",
-        "| model | labels | n | space | dimensions | named as their 5 neighbours, % | silhouette |",
+        "| model | labels | n | space | dimensions | named as their neighbours, % | silhouette |",
         "| --- | --- | ---: | --- | ---: | --- | --- |",
     ]
     for name in ("model1", "dysplasianet"):

@@ -323,6 +323,13 @@ def test_separation_is_measured_in_each_space_with_its_difference():
     assert features["dimensions"] == 9000
 
 
+def test_a_label_of_few_cells_can_still_win():
+    values, labels = clouds(per_label=4, apart=60)
+    found = embedding.embedded({"pixels": values, "features": values}, labels, None, 0)
+    assert found["neighbours"] == 3
+    assert found["spaces"]["pixels"]["same_label"]["value"] == 1
+
+
 @pytest.mark.parametrize("labels", [[None] * 12, ["a"] * 12, ["a"] * 11 + ["b"]])
 def test_without_two_labels_there_is_a_plane_and_no_measure(labels):
     values, _ = clouds(4)
