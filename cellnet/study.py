@@ -36,6 +36,7 @@ class FirstStage(Strict):
 
     Attributes:
         epochs: Epochs of each candidate; there is no stop rule here.
+        per_class: Images that each class gives to an epoch; null for as many as later.
         seed: Seed of weights, order and augmentation; another than that of ``training``, so that
             the second stage begins anew and does not repeat these epochs.
         chance: Accuracy of guessing.
@@ -44,6 +45,7 @@ class FirstStage(Strict):
     """
 
     epochs: int = Field(gt=0)
+    per_class: int | None = Field(default=None, gt=0)
     seed: int = Field(ge=0)
     chance: float = Field(gt=0, lt=1)
     margin: float = Field(ge=0, lt=1)
@@ -82,6 +84,7 @@ class CrossValidation(Strict):
 
     Attributes:
         epochs: Epochs of each fold's network at most.
+        per_class: Images that each class gives to an epoch; null for as many as in training.
         stop_at: Accuracy on the fold's own validation cells at which its training ends, or null.
         validation: Share of the cells outside of a fold that choose the epoch and train nothing.
         seed: Seed of the folds.
@@ -89,6 +92,7 @@ class CrossValidation(Strict):
     """
 
     epochs: int = Field(gt=0)
+    per_class: int | None = Field(default=None, gt=0)
     stop_at: Share | None
     validation: float = Field(gt=0, le=0.5)
     seed: int = Field(ge=0)
@@ -215,13 +219,13 @@ class Study(Strict):
             candidate: Its name.
             stage: ``stage-1``, ``stage-2``, or ``cross-validation``.
         """
-        if stage == SECOND:
-            changed: dict[str, Any] = {}
-        elif stage == FIRST:
-            first = self.first_stage
+        changed: dict[str, Any] = {}
+        per_class = None
+        if stage == FIRST:
+            first, per_class = self.first_stage, self.first_stage.per_class
             changed = {"epochs": first.epochs, "stop_at": None, "seed": first.seed}
-        else:
-            folds = self.cross_validation
+        elif stage != SECOND:
+            folds, per_class = self.cross_validation, self.cross_validation.per_class
             changed = {"epochs": folds.epochs, "stop_at": folds.stop_at}
         return Recipe.model_validate(
             {
@@ -231,7 +235,10 @@ class Study(Strict):
                 "licence": self.licence,
                 "target": "granularity",
                 "network": {"name": self.network, "arguments": self.candidates[candidate]},
-                "data": self.data.model_dump(),
+                "data": {
+                    **self.data.model_dump(),
+                    "per_class": per_class or self.data.per_class,
+                },
                 "views": [view.model_dump() for view in self.views],
                 "training": {**self.training.model_dump(), **changed},
             }

@@ -3,7 +3,7 @@
 A program (``make selections``). Each step prints the ``cellnet`` command that it runs, and goes on
 where it was stopped. Steps may be named; without any, all are made in this order:
 
-    study    RUNS/dysplasianet-selection of training/dysplasianet-selection.yaml; hours
+    study    RUNS/dysplasianet-selection-two-cores of the recipe of that name; hours
     times    the same at a small scale with --jobs 1 and --jobs 2, RUNS/selection-times
     docs     docs/results.md of both, as far as they have been made
 """
@@ -26,7 +26,7 @@ from cellnet.measured_page import decimal
 from cellnet.outputs import write_text
 
 NAME = "selection"
-STUDY = "dysplasianet-selection"
+STUDY = "dysplasianet-selection-two-cores"
 TIMES = "selection-times"
 RECIPE = ROOT / "training" / f"{STUDY}.yaml"
 
@@ -113,10 +113,10 @@ def section(report: dict[str, Any] | None, timed: dict[int, dict[str, Any] | Non
         timed: By number of runs at a time, the report of a study made for its time, or None.
     """
     parts = [
-        "Which DysplasiaNet? Chapter 5 of the thesis, by `make select-dysplasianet` "
+        "Which DysplasiaNet? Chapter 5 of the thesis, by `make selections` "
         "([how](selection.md)); tables by `make selections STEPS=docs`."
     ]
-    parts += _study(report) if report else ["The study has not been run at full scale yet."]
+    parts += _study(report) if report else ["The study has not been run yet."]
     if all(timed.values()):
         parts.append(_times(timed))
     return "\n\n".join(parts)
@@ -136,7 +136,10 @@ def _study(report: dict[str, Any]) -> Iterator[str]:
         + (published.get("source") or "not stated")
         + "."
     )
-    yield f"**First stage** (table 5.2, figure 5.3). The rule: {report['first_stage']}."
+    yield (
+        f"**First stage** (table 5.2, figure 5.3): {_scale(report, 'first_stage')}. "
+        f"The rule: {report['first_stage']}."
+    )
     yield table(
         ["candidate", "parameters", "thesis", "best validation accuracy", "verdict", "thesis"],
         [
@@ -155,7 +158,10 @@ def _study(report: dict[str, Any]) -> Iterator[str]:
     )
     second = {n: f["stage2"] for n, f in report["candidates"].items() if f["stage2"]}
     if second:
-        yield "**Second stage** (figure 5.4, tables 5.3 and 5.4), in the order of the choice."
+        yield (
+            f"**Second stage** (figure 5.4, tables 5.3 and 5.4): {_scale(report, 'training')}. In "
+            "the order of the choice."
+        )
         yield _candidates(second, chosen, published)
     if chosen["name"]:
         told = f"**{chosen['name']}** is chosen: {chosen['rule']}."
@@ -176,7 +182,7 @@ def _study(report: dict[str, Any]) -> Iterator[str]:
         ]
         rows.append(["AUC", _both(proof["auc"], decimal), ""])
         yield table(["measure", "here", "thesis"], rows)
-    yield from _folds(report["cross_validation"])
+    yield from _folds(report)
     yield f"Caution: {'; '.join(report['warnings'])}."
 
 
@@ -210,12 +216,19 @@ def _candidates(second: dict[str, Any], chosen: dict[str, Any], published: dict[
     return table(head, rows, right=(1,))
 
 
-def _folds(cross: dict[str, Any] | None) -> Iterator[str]:
+def _scale(report: dict[str, Any], part: str) -> str:
+    recipe = report["recipe"]
+    per_class = recipe[part].get("per_class") or recipe["data"]["per_class"]
+    return f"up to {recipe[part]['epochs']} epochs of {per_class:,} images a class"
+
+
+def _folds(report: dict[str, Any]) -> Iterator[str]:
+    cross = report["cross_validation"]
     if not cross or not cross["divisions"]:
         return
     yield (
         f"**Cross-validation** (table 5.5) over {cross['cells']['n']:,} cells in "
-        f"{cross['cells']['groups']:,} groups."
+        f"{cross['cells']['groups']:,} groups, {_scale(report, 'cross_validation')}."
     )
     yield table(
         ["division", "accuracy of the folds, mean and SD", "AUC, mean and SD", "all cells"],

@@ -45,6 +45,17 @@ def test_the_candidates_are_those_of_table_5_2(full):
     assert full.data.per_class == full.plan().train_per_class == 3000
 
 
+def test_on_two_cores_only_the_first_stage_and_the_folds_have_shorter_epochs(full):
+    small = read_study(TRAINING / "dysplasianet-selection-two-cores.yaml")
+    assert small.run_of("M3", SECOND) == full.run_of("M3", SECOND)
+    for stage in (FIRST, "cross-validation"):
+        assert small.run_of("M3", stage).data.per_class == 800
+        assert full.run_of("M3", stage).data.per_class == 3000
+    shorter = small.first_stage.model_copy(update={"per_class": None})
+    assert shorter == full.first_stage
+    assert (small.candidates, small.cohort, small.data) == (full.candidates, full.cohort, full.data)
+
+
 def test_published_parameters_are_those_of_the_networks(full):
     pytest.importorskip("keras", reason="networks need the training extra")
     from cellnet import networks
