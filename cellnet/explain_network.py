@@ -155,7 +155,9 @@ class Network:
         name = function.__name__
         if name not in self._functions:
             signature = [self._graph.signature(), *more]
-            self._functions[name] = self._graph.tf.function(function, input_signature=signature)
+            self._functions[name] = self._graph.tf.function(
+                function, input_signature=signature, autograph=False
+            )
         return self._functions[name]
 
 

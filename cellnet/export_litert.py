@@ -41,7 +41,7 @@ def write(bundle: Bundle, layers: Sequence[Layer], folder: Path) -> None:
     graph = Graph(bundle, [layer.as_floats() for layer in layers])
     one = tf.TensorSpec([1, None, None, 3], tf.uint8, name=IMAGES)
 
-    @tf.function(input_signature=[one])
+    @tf.function(input_signature=[one], autograph=False)
     def answer(images):
         return {bundle.kind: graph.answer(graph.run(images))}
 

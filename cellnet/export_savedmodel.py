@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,17 +32,19 @@ def write(bundle: Bundle, layers: Sequence[Layer], folder: Path) -> None:
     module = tf.Module()
     module.weights = graph.weights
 
-    @tf.function(input_signature=[graph.signature()])
+    @tf.function(input_signature=[graph.signature()], autograph=False)
     def answer(images):
         return {bundle.kind: graph.answer(graph.run(images))}
 
-    @tf.function(input_signature=[graph.signature()])
+    @tf.function(input_signature=[graph.signature()], autograph=False)
     def activation_map(images):
         return {ACTIVATION_MAP: graph.activation_map(graph.run(images))}
 
-    tf.saved_model.save(
-        module, str(folder), signatures={_ANSWER: answer, ACTIVATION_MAP: activation_map}
-    )
+    signatures = {_ANSWER: answer, ACTIVATION_MAP: activation_map}
+    try:
+        tf.saved_model.save(module, str(folder), signatures=signatures)
+    except tf.errors.ResourceExhaustedError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
 def open_answer(bundle: Bundle, folder: Path) -> Answer:

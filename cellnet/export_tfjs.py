@@ -50,7 +50,7 @@ def write(bundle: Bundle, layers: Sequence[Layer], folder: Path) -> None:
     tf = import_tensorflow()
     graph = Graph(bundle, layers)
 
-    @tf.function(input_signature=[graph.signature()])
+    @tf.function(input_signature=[graph.signature()], autograph=False)
     def both(images):
         found = graph.run(images)
         return graph.answer(found), graph.activation_map(found)

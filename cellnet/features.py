@@ -119,7 +119,9 @@ def _of_bundle(bundle: bundles.Bundle, layer: str) -> Extractor:
 
     graph = Tap(bundle, [each.as_floats() for each in read_layers(bundle)], variables=True)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, bundle.size, bundle.size, 3], tf.float32)])
+    images_of = tf.TensorSpec([None, bundle.size, bundle.size, 3], tf.float32)
+
+    @tf.function(input_signature=[images_of], autograph=False)
     def look(images):
         graph.seen = {}
         graph.run(images)

@@ -6,6 +6,7 @@ A folder that is filled over hours is held by one process at a time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -103,8 +104,8 @@ def new_folder(
         A folder within a hidden one beside it.
 
     Raises:
-        CellnetError: There is something in `out` already that is not to be replaced, or no folder
-            can be made.
+        CellnetError: There is something in `out` already that is not to be replaced, no folder
+            can be made, or the disk is full before the folder is.
     """
     out = Path(out)
     _sweep(out, _FOLDER)
@@ -125,7 +126,8 @@ def new_folder(
         try:
             fresh = aside / "new"
             fresh.mkdir()
-            yield fresh
+            with _full_disk_told(out):
+                yield fresh
             with _told(out):
                 if makes_room and out.exists():
                     os.replace(out, aside / _OLD)
@@ -188,6 +190,19 @@ def _told(file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CellnetError(f"cannot write {file}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _full_disk_told(out: Path) -> Iterator[None]:
+    """Name the folder where what fills it only says that there is no room, and not for what."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise CellnetError(
+            f"cannot write {out}: {error.strerror}; nothing is left of it"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -486,3 +486,25 @@ def test_the_command(bundle, tmp_path, capfd):
 def test_the_manifest_keeps_to_its_schema(form, quantised, exported):
     document = json.loads((exported(quantised, form) / "export.json").read_text())
     jsonschema.validate(document, read_schema("export"))
+
+
+def test_the_command_says_nothing_but_its_line(bundle, tmp_path, capfd):
+    for form in ("savedmodel", "litert"):
+        assert main(["export", str(bundle), "--to", form, "--out", str(tmp_path / form)]) == 0
+        printed, err = capfd.readouterr()
+        assert printed.count("\n") == 1 and "AutoGraph" not in err
+
+
+def test_a_full_disk_under_tensorflow_names_the_folder_and_leaves_nothing(
+    bundle, tmp_path, capfd, monkeypatch
+):
+    tf = pytest.importorskip("tensorflow")
+
+    def full(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    out = tmp_path / "out"
+    assert main(["export", str(bundle), "--to", "savedmodel", "--out", str(out)]) == 1
+    assert f"cannot write {out}: No space left on device" in capfd.readouterr().err
+    assert not any(tmp_path.iterdir())

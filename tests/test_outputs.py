@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -212,3 +213,20 @@ def test_a_full_disk():
     check_writable(Path("/dev/full"))
     with pytest.raises(CellnetError, match="cannot write /dev/full: No space left"):
         write_text(Path("/dev/full"), "text")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_while_a_folder_is_filled(tmp_path, number):
+    with (
+        pytest.raises(CellnetError, match=f"cannot write .*out: {os.strerror(number)}"),
+        new_folder(tmp_path / "out") as made,
+    ):
+        (made / "half").write_text("half")
+        raise OSError(number, os.strerror(number))
+    assert not os.listdir(tmp_path)
+
+
+def test_other_errors_while_a_folder_is_filled_stay_what_they_are(tmp_path):
+    with pytest.raises(FileNotFoundError), new_folder(tmp_path / "out") as made:
+        (made / "missing").read_text()
+    assert not os.listdir(tmp_path)
