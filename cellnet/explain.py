@@ -39,7 +39,7 @@ from cellnet.operating_point import is_dysplastic
 from cellnet.outputs import new_folder, write_text
 from cellnet.scoring import in_order, progress_bar
 from cellnet.seen import count_seen, seen_warnings
-from cellnet.smear import HOLDS
+from cellnet.smear import name_cells
 from cellnet.smears import Source, as_bundle
 
 __all__ = ["FILE", "PAGE", "PICTURES", "SCHEMA", "Target", "explain", "summary", "targets"]
@@ -132,7 +132,9 @@ def explain(
     with new_folder(out) as folder:
         bundle = model.bundle if isinstance(model, Network) else as_bundle(model)
         asked = _asked(bundle, target)
-        found = find_cells(paths, bundle.kind, split)
+        found = find_cells(
+            paths, bundle.kind, split, None if bundle.names_the_eight else bundle.labels
+        )
         held = None if masks is None else masking.Masks(Path(masks))
         _require(tsne is not None, tsne is not None or test is not None)
         network = model if isinstance(model, Network) else Network(bundle)
@@ -325,10 +327,8 @@ class _Study:
             score = float(answer[0])
             dysplastic = None if self.cutoff is None else is_dysplastic(score, self.cutoff)
             return {"granularity": score, "dysplastic": dysplastic}
-        best = int(answer.argmax())
-        probability = float(answer[best])
-        label = list(self.targets)[best] if probability > HOLDS else OTHER
-        return {"label": label, "probability": probability}
+        named = int(name_cells(answer[None])[0])
+        return {"label": (*self.targets, OTHER)[named], "probability": float(answer.max())}
 
     def _decided(self, answer: np.ndarray) -> str | bool | None:
         told = self._told(answer)

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
-SHOWN = {"rbf": "radial basis functions", "quadratic": "quadratic", "cubic": "cubic"}
+SHOWN = {"rbf": "RBF", "quadratic": "quadratic", "cubic": "cubic"}
+
+
+_WIDE = 9.5  # inches; names of layers are long
 
 
 def render(report: dict[str, Any]) -> str:
@@ -45,14 +48,16 @@ def _svm_plots(report: dict[str, Any]) -> dict[str, Any]:
         "Accuracy of each machine": picture(
             lambda axes: _accuracies(axes, results, report["published"]),
             "Accuracy of each machine with its 95 % interval",
-            height=1.6 + 0.55 * len(results),
+            height=1.4 + 0.42 * len(results),
+            width=_WIDE,
         ),
         "Mean over the classes, and standard deviation": picture(
             lambda axes: _averages(
-                axes, [(f"{it['label']}, {it['kernel']}", it["average"]) for it in results]
+                axes, [(f"{it['label']}, {SHOWN[it['kernel']]}", it["average"]) for it in results]
             ),
             "Mean and standard deviation of sensitivity, specificity and precision",
-            height=1.8 + 0.62 * len(results),
+            height=1.6 + 0.55 * len(results),
+            width=_WIDE,
         ),
     }
 
@@ -79,7 +84,7 @@ def _tuning_plots(report: dict[str, Any]) -> dict[str, Any]:
 def _accuracies(
     axes: Axes, results: Sequence[dict[str, Any]], published: dict[str, Any] | None
 ) -> None:
-    names = [f"{it['label']}, {it['kernel']}" for it in results]
+    names = [f"{it['label']}, {SHOWN[it['kernel']]}" for it in results]
     for place, result in enumerate(results):
         found = result["accuracy"]
         control = result["features"]["weights"]["from"] == "random"

@@ -114,7 +114,7 @@ def section(report: dict[str, Any] | None, timed: dict[int, dict[str, Any] | Non
     """
     parts = [
         "Which DysplasiaNet? Chapter 5 of the thesis, by `make selections` "
-        "([how](selection.md)); tables by `make selections STEPS=docs`."
+        "([how](selection.md))."
     ]
     parts += _study(report) if report else ["The study has not been run yet."]
     if all(timed.values()):
