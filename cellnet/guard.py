@@ -126,6 +126,11 @@ class Guard:
             await send(message)
 
         refusal = self._refusal(scope["path"], Headers(scope=scope))
+        if refusal is not None:
+            # Who guesses at a token leaves a trace. Not the address that was asked for: it is
+            # the asker's own text.
+            asker = scope.get("client") or ("unknown",)
+            log.warning("%d: refused to %s", refusal.status_code, asker[0])
         try:
             await (refusal or self.app)(scope, receive, tell)
         except Exception as fault:

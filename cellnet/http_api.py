@@ -24,6 +24,7 @@ from markupsafe import Markup, escape
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Scope
 
 from cellnet import __version__
@@ -126,6 +127,7 @@ def create_app(
     else:
         for ending, kind in _TYPES.items():
             mimetypes.add_type(kind, ending)
+        _add_nothing_else(api)
         api.mount("/", _App(directory=app, html=True))
 
     @api.exception_handler(HTTPException)
@@ -203,8 +205,21 @@ def _add_interface(
             for path, methods in document["paths"].items()
             for method, operation in methods.items()
         ]
-        address = request.headers["host"]
+        address = request.headers.get("host", "localhost")
         return _page("HTTP interface", operations=operations, has_token=has_token, address=address)
+
+
+def _add_nothing_else(api: FastAPI) -> None:
+    """Answer the rest of the interface's addresses, which the app's mount would take for files."""
+
+    @api.api_route(
+        "/api/{rest:path}",
+        methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+        include_in_schema=False,
+    )
+    def nothing(request: Request) -> Response:
+        found = [route.matches(request.scope)[0] for route in api.routes]
+        raise HTTPException(405 if Match.PARTIAL in found else 404)
 
 
 def _add_card(api: FastAPI, role: str, file: Path) -> None:

@@ -57,11 +57,16 @@ def check_writable(*files: Path | None) -> None:
             part.unlink()
 
 
-def write_text(file: Path, text: str) -> None:
+def write_text(file: Path, text: str, private: bool = False) -> None:
     """Write a text file as UTF-8; an older file stays until the new one is complete.
 
     A link is written through, and what is no file is written to, not replaced: a pipe, a device,
     ``/dev/stdout`` even where the shell sends it to a file.
+
+    Args:
+        file: Where.
+        text: What.
+        private: Nobody but the owner may read a file that is made.
 
     Raises:
         CellnetError: It cannot be written, for example because the disk is full.
@@ -81,8 +86,10 @@ def write_text(file: Path, text: str) -> None:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-            mode = file.stat().st_mode & 0o777 if file.exists() else 0o666 & ~_umask()
-            part.chmod(mode)
+            if file.exists():
+                part.chmod(file.stat().st_mode & 0o777)
+            elif not private:  # it is made so
+                part.chmod(0o666 & ~_umask())
             os.replace(part, file.resolve())
 
 

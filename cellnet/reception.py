@@ -239,7 +239,8 @@ class Reception:
         # No name comes twice, so nothing is overwritten; and none says whose smear it is.
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex}.json"
         try:
-            write_text(folder / name, json.dumps(document, indent=2, allow_nan=False) + "\n")
+            text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+            write_text(folder / name, text, private=True)
         except CellnetError as fault:
             log.error("a report could not be kept: %s", fault)
             raise RefusedUpload(

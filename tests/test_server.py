@@ -248,17 +248,27 @@ def test_uploads_that_are_refused(client, files, status, why):
     assert list(answer.json()) == ["error"] and why in answer.json()["error"]
 
 
-def test_addresses_and_methods_that_there_are_not(client):
-    for path, method, status in (
-        ("/api/nothing", "GET", 404),
-        ("/nothing", "GET", 404),
-        ("/api/models/other/card", "GET", 404),
-        ("/api/smears", "GET", 405),
-        ("/api/models", "POST", 405),
-    ):
-        answer = client.request(method, path)
-        assert answer.status_code == status, path
-        assert "/api/docs says" in answer.json()["error"]
+@pytest.mark.parametrize("with_app", [False, True])
+def test_addresses_and_methods_that_there_are_not(app, with_app):
+    with serving(app=app if with_app else None) as client:
+        for path, method, status in (
+            ("/api/nothing", "GET", 404),
+            ("/nothing", "GET", 404),
+            ("/api/models/other/card", "GET", 404),
+            ("/api/smears", "GET", 405),
+            ("/api/models", "POST", 405),
+        ):
+            answer = client.request(method, path)
+            assert answer.status_code == status, path
+            assert "/api/docs says" in answer.json()["error"]
+
+
+def test_a_request_that_names_no_host():
+    with serving(host="0.0.0.0", token=TOKEN) as client:
+        host, port = client.base_url.host, client.base_url.port
+        with socket.create_connection((host, port)) as raw:
+            raw.sendall(b"GET /api/docs HTTP/1.0\r\n\r\n")
+            assert raw.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_limits_of_size_and_number(smear):
@@ -428,7 +438,7 @@ def test_logs_name_no_file_and_no_smear(client, smear, caplog):
 # ---------------------------------------------------------------- who may ask
 
 
-def test_a_token_is_asked_for():
+def test_a_token_is_asked_for(caplog):
     with serving(host="127.0.0.1", token=TOKEN) as client:
         for shown in (None, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer", f"Basic {TOKEN}",
                       f"Bearer {TOKEN.upper()}", TOKEN, "Bearer \xe9"):  # fmt: skip
@@ -439,6 +449,7 @@ def test_a_token_is_asked_for():
                 assert answer.status_code == 401, (shown, path)
                 assert answer.headers["www-authenticate"] == "Bearer"
                 assert "Authorization: Bearer" in answer.json()["error"]
+        assert "401: refused to 127.0.0.1" in caplog.text and TOKEN[:-1] not in caplog.text
         right = {"authorization": f"bearer  {TOKEN}"}
         assert client.get("/api/models", headers=right).status_code == 200
         sent = client.post("/api/smears", files=some_cells(), headers=right)
@@ -686,10 +697,11 @@ def test_reports_are_kept_where_it_is_asked(tmp_path, smear):
     assert sorted(map(json.dumps, found)) == sorted(map(json.dumps, reports))
     for file in kept:
         assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{32}\.json", file.name)
+        assert file.stat().st_mode & 0o077 == 0
 
 
 def test_a_report_that_cannot_be_kept_is_not_given(tmp_path, monkeypatch, caplog):
-    def fail(file, text):
+    def fail(file, text, private):
         raise CellnetError(f"cannot write {file}: No space left on device")
 
     monkeypatch.setattr(reception, "write_text", fail)
