@@ -10,6 +10,7 @@ import { build } from "vite";
 import { assert, until } from "./checks.mjs";
 import { Page } from "./page.mjs";
 import { startServer } from "./server.mjs";
+import { checkSharing } from "./sharing.mjs";
 
 const CONFIG = join(import.meta.dirname, "..", "tests", "fake", "vite.config.ts");
 
@@ -41,6 +42,7 @@ export async function checkPage({ checks, browser, folder, pictures, shots }) {
     await looks(options);
     await printing(options);
     await byKeyboard(options);
+    await checkSharing(options);
   } finally {
     await server.close();
   }
@@ -239,6 +241,13 @@ async function correcting({ checks, browser, server, smears }) {
       async () => /change from MDS suspected to No dysplasia/.test(await page.text(".consequence")),
       "the decision changes",
     );
+    const { name, text } = await page.saved("Save JSON");
+    assert.equal(name, "suspected.trial.json");
+    assert.match(
+      JSON.parse(text).warnings.at(-1),
+      /smear threshold 100\.0 % by hand; the fitted .* give MDS suspected/,
+    );
+    assert.equal((await page.saved("Save CSV")).name, "suspected.trial.csv");
     await page.page.locator(".trial").getByRole("button", { name: "Back to the fitted" }).click();
     await until(async () => /fitted values/.test(await page.text(".consequence")), "fitted again");
     assert.equal(await page.text(".verdict strong"), "MDS suspected");
@@ -248,8 +257,17 @@ async function correcting({ checks, browser, server, smears }) {
     const { name, text } = await page.saved("Save CSV");
     assert.equal(name, "suspected.csv");
     const rows = text.trimEnd().split("\n");
-    assert.match(rows[0], /^file,label,probability,basophil,/);
+    assert.match(rows[0], /^file,label,probability,basophil,.*,corrected_from$/);
+    const marked = rows.filter((row) => /,monocyte$/.test(row));
+    assert.match(marked.join(), /^monocyte_1\.jpg,neutrophil,0\.0\d*,/);
     assert.equal(rows.length - 1, await page.page.locator(".cell").count());
+  });
+  await check("all corrections undone are a step that can be undone", async () => {
+    await page.page.getByRole("button", { name: "Undo all" }).click();
+    await until(async () => /6 of 21/.test(await decision()), "undone");
+    await page.page.getByRole("button", { name: "Undo last" }).click();
+    await until(async () => /7 of 22/.test(await decision()), "back");
+    assert.match(await page.text(".corrections"), /monocyte → neutrophil/);
   });
   await check(
     "corrections, cells and pictures survive a reload, and so does their undo",
@@ -498,7 +516,7 @@ async function looks({ checks, browser, server, smears }) {
   await page.close();
 }
 
-async function printing({ checks, browser, server, smears }) {
+async function printing({ checks, browser, server, smears, shots }) {
   const { check } = bound(checks);
   const page = await Page.open(browser, server.origin);
   await page.page.evaluate(() => {
@@ -518,11 +536,46 @@ async function printing({ checks, browser, server, smears }) {
     );
     const { length } = JSON.parse((await page.saved("Save JSON")).text).cells;
     assert.deepEqual(printed, { cells: length, isThere: length });
+    const day = await page.page.evaluate(() => new Date().toLocaleDateString("sv"));
+    assert.match(await page.text(".head .soft"), new RegExp(`cells read on ${day}, 1 unreadable`));
     // Of A4: the browser's own answer, in which a page that runs over would be cut.
     const paper = await page.page.pdf({ format: "A4" });
     const pages = paper.toString("latin1").match(/\/Type\s*\/Page\b/g)?.length ?? 0;
     assert.ok(pages >= 1 && pages <= 4, `${pages} pages`);
     return `${length} cells on ${pages} pages`;
+  });
+  await check("what is folded up is printed too, with the day, and folds up again", async () => {
+    await page.page.evaluate(() => {
+      globalThis.seen = [];
+      addEventListener("beforeprint", () => {
+        const groups = [...document.querySelectorAll("details.group")];
+        globalThis.seen.push(groups.every(({ open }) => open));
+      });
+    });
+    const folded = () => page.page.locator("details.group:not([open])").count();
+    const paper = async () => (await page.page.pdf({ format: "A4" })).length;
+    const open = await paper();
+    await page.page.locator(".group.dysplastic > summary").click();
+    await page.page.locator(".group.lymphocyte > summary").click();
+    assert.equal(await folded(), 2);
+    // Pictures take nearly all of its bytes.
+    const shut = await paper();
+    assert.ok(Math.abs(shut - open) < 0.01 * open, `${shut} bytes instead of ${open}`);
+    assert.deepEqual(await page.page.evaluate(() => globalThis.seen), [true, true]);
+    assert.equal(await folded(), 2);
+    const day = await page.page.evaluate(() => new Date().toLocaleDateString("sv"));
+    assert.match(
+      await page.page.locator(".head .only-print").textContent(),
+      new RegExp(`printed ${day}$`),
+    );
+    if (shots) await page.page.pdf({ format: "A4", path: join(shots, "print.pdf") });
+  });
+  await check("on paper no file's name is cut", async () => {
+    await page.page.emulateMedia({ media: "print" });
+    const cut = await page.page
+      .locator("details[open] .cell .file")
+      .evaluateAll((names) => names.filter((it) => it.scrollWidth > it.clientWidth).length);
+    assert.equal(cut, 0);
   });
   await page.close();
 }
@@ -562,6 +615,19 @@ async function byKeyboard({ checks, browser, server, smears }) {
     await keyboard.press("Space");
     const report = JSON.parse(await readFile(await (await download).path(), "utf8"));
     assert.equal(report.corrections.length, 1);
+    await tabTo("Undo last");
+    await keyboard.press("Enter");
+    await until(async () => /6 of 21/.test(await page.text(".decision > p")), "undone");
+    await until(
+      () => page.page.evaluate(() => document.activeElement?.matches("main h1")),
+      "the focus is on the result's heading",
+    );
+    await tabTo("neutrophil, dysplastic");
+    await keyboard.press("l");
+    await until(async () => /5 of 20/.test(await page.text(".decision > p")), "counts follow");
+    await tabTo("Remove smear");
+    await keyboard.press("u");
+    await until(async () => /6 of 21/.test(await page.text(".decision > p")), "u undoes here too");
     await tabTo("Clear everything");
     await keyboard.press("Enter");
     await tabTo("Clear everything");

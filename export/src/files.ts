@@ -7,7 +7,7 @@
 import { LABELS } from "./cells";
 import type { InputFile, Unreadable } from "./engine/types";
 import { told } from "./errors";
-import { byName } from "./report/text";
+import { byName, count, printable, some } from "./report/text";
 import type { PassedOver } from "./rules/smear";
 
 /** What the name of an image ends in, in lower or upper case. */
@@ -38,6 +38,19 @@ export type Dropped = {
   readonly smears: readonly DroppedSmear[];
   /** What stands beside the smears and belongs to none. */
   readonly passedOver: readonly PassedOver[];
+  /** Folders that could be meant otherwise than they were read. */
+  readonly choices: readonly Choice[];
+};
+
+/** A folder whose sub-folders may be parts of one smear, or smears. */
+export type Choice = {
+  /** How it was read, in a sentence. */
+  readonly told: string;
+  /** What came of it, among the smears that were dropped. */
+  readonly smears: readonly DroppedSmear[];
+  /** What is written on the button for the other way. */
+  readonly action: string;
+  readonly other: () => Dropped;
 };
 
 /** An entry by its path from what was dropped on. */
@@ -110,37 +123,90 @@ async function children(folder: FileSystemDirectoryEntry): Promise<FileSystemEnt
 function sort(found: readonly Found[]): Dropped {
   const isFolder = new Set(found.filter((item) => item.kind === "folder").map(pathOf));
   const isLoose = (item: Found) => item.path.length === 1 && !isFolder.has(pathOf(item));
-  const smears: DroppedSmear[] = [];
-  const passedOver: PassedOver[] = [];
+  const parts: Dropped[] = [];
   const loose = found.filter(isLoose);
-  if (loose.length > 0) smears.push(smear(LOOSE, loose, 0));
+  if (loose.length > 0) parts.push({ ...NOTHING, smears: [smear(LOOSE, loose, 0)] });
   const roots = groupBy(
     found.filter((item) => !isLoose(item)),
     (item) => item.path[0] ?? "",
   );
   for (const [root, items] of roots) {
-    if (isOneSmear(items)) {
-      smears.push(smear(root, items, 1));
-      continue;
-    }
-    const isInside = (item: Found) =>
-      !isHidden(item.path[1] ?? "") && (item.path.length > 2 || isFolder.has(pathOf(item)));
-    const folders = groupBy(items.filter(isInside), (item) => item.path[1] ?? "");
-    for (const [folder, inside] of folders) {
-      if (folder) smears.push(smear(folder, inside, 2));
-    }
-    const beside = smear(
-      root,
-      items.filter((item) => item.path.length > 1 && !isInside(item)),
-      0,
-    );
-    passedOver.push(
+    parts.push(isOneSmear(items) ? asOne(root, items, 1) : asEach(root, items, 1));
+  }
+  return put(parts);
+}
+
+const NOTHING: Dropped = { smears: [], passedOver: [], choices: [] };
+
+function put(parts: readonly Dropped[]): Dropped {
+  return {
+    smears: parts.flatMap(({ smears }) => smears).sort((a, b) => byName(a.name, b.name)),
+    passedOver: parts.flatMap(({ passedOver }) => passedOver),
+    choices: parts.flatMap(({ choices }) => choices),
+  };
+}
+
+/** Take a folder that lies `depth` folders below what was dropped as one smear. */
+function asOne(folder: string, items: readonly Found[], depth: number): Dropped {
+  const one = smear(folder, items, depth);
+  const inside = one.files.filter(({ file }) => file.includes("/"));
+  const folders = [...new Set(inside.map(({ file }) => file.slice(0, file.indexOf("/"))))];
+  const beside = one.files.length - inside.length;
+  const others = folders.filter((name) => !isClass(name));
+  // Cells that were sorted by type belong to the images beside them.
+  const places = others.length + (beside > 0 || others.length < folders.length ? 1 : 0);
+  if (others.length === 0 || places < 2) return { ...NOTHING, smears: [one] };
+  const images = beside > 0 ? `${count(beside, "image")} in it, and ` : "";
+  const names = some(folders);
+  const named =
+    folders.length === 1 ? `the folder ${names}` : `${folders.length} folders (${names})`;
+  return {
+    ...NOTHING,
+    smears: [one],
+    choices: [
+      {
+        told: printable(`${folder} was read as one smear: ${images}${named}.`),
+        smears: [one],
+        action: "Read each folder as a smear",
+        other: () => asEach(folder, items, depth),
+      },
+    ],
+  };
+}
+
+/** Take each folder in a folder as a smear, and the images beside them as another. */
+function asEach(folder: string, items: readonly Found[], depth: number): Dropped {
+  const isFolder = (item: Found) => item.kind === "folder" && item.path.length === depth + 1;
+  const opened = new Set(items.filter(isFolder).map(pathOf));
+  const isInside = ({ path }: Found) =>
+    !isHidden(path[depth] ?? "") &&
+    (path.length > depth + 1 || opened.has(path.slice(0, depth + 1).join("/")));
+  const below = items.filter(({ path }) => path.length > depth);
+  const folders = groupBy(below.filter(isInside), ({ path }) => path[depth] ?? "");
+  const parts = [...folders].map(([name, its]) => asOne(name, its, depth + 1));
+  const besides = below.filter((item) => !isInside(item));
+  const loose = smear(folder, besides, depth);
+  const hasImages = loose.files.length > 0;
+  if (hasImages) parts.push({ ...NOTHING, smears: [loose] });
+  const { smears, passedOver, choices } = put(parts);
+  const beside = smear(folder, hasImages ? [] : besides, 0);
+  const number = smears.filter(({ files }) => files.length > 0).length;
+  const each = hasImages ? "each folder in it, and one for the images beside them" : "each folder";
+  const choice: Choice = {
+    told: printable(`${folder} was read as ${number} smears, one for ${each}.`),
+    smears,
+    action: "Read as one smear",
+    other: () => asOne(folder, items, depth),
+  };
+  return {
+    smears,
+    passedOver: [
+      ...passedOver,
       ...beside.passedOver,
       ...beside.unreadable.map(({ file, reason }) => ({ path: file, reason })),
-    );
-  }
-  smears.sort((a, b) => byName(a.name, b.name));
-  return { smears, passedOver };
+    ],
+    choices: number > 1 ? [choice, ...choices] : choices,
+  };
 }
 
 /**
@@ -153,8 +219,13 @@ function isOneSmear(items: readonly Found[]): boolean {
     (item) => item.kind === "file" && item.path.length === 2 && isImage(item.path[1] ?? ""),
   );
   const folders = shown.filter((item) => item.path.length > 2 || isFolderBelow(item));
-  const classes = new Set(LABELS.flatMap((label): string[] => [label, `${label}s`]));
-  return holdsImages || folders.every(({ path }) => classes.has((path[1] ?? "").toLowerCase()));
+  return holdsImages || folders.every(({ path }) => isClass(path[1] ?? ""));
+}
+
+const CLASS_NAMES = new Set(LABELS.flatMap((label): string[] => [label, `${label}s`]));
+
+function isClass(folder: string): boolean {
+  return CLASS_NAMES.has(folder.toLowerCase());
 }
 
 function isFolderBelow(item: Found): boolean {

@@ -1,6 +1,7 @@
 /**
  * What the browser keeps between visits, in IndexedDB on this computer: smears with their images,
- * what was read, what a person corrected. It stays until the person clears it.
+ * what was read, what a person corrected. It stays until the person clears it. All tabs of the page
+ * share it, and tell each other what they changed.
  */
 
 import { type DBSchema, type IDBPDatabase, type IDBPObjectStore, openDB } from "idb";
@@ -13,6 +14,13 @@ export type Keepable = {
   readonly files: readonly InputFile[];
   readonly readings: readonly Reading[];
 };
+
+/** What another tab did: `changed` also where the smear is new. */
+export type News =
+  { readonly kind: "changed" | "removed"; readonly id: string } | { readonly kind: "cleared" };
+
+/** What a change of a smear starts from: all of it but images and readings. */
+export type Kept<Smear extends Keepable> = Omit<Smear, "files" | "readings">;
 
 type Rest = { readonly id: string; readonly order: number; readonly rest: unknown };
 
@@ -36,24 +44,38 @@ export class Store<Smear extends Keepable> {
   #database: Promise<IDBPDatabase<Schema>> | null = null;
   /** Readings that are in the store already. */
   readonly #written = new WeakSet<Reading>();
+  readonly #tabs = new BroadcastChannel(NAME);
   #last = 0;
+
+  /** Be told what other tabs did, once it is written. */
+  listen(listener: (news: News) => void): void {
+    this.#tabs.addEventListener("message", ({ data }) => listener(data as News));
+  }
 
   /** Bring back all smears, in the order in which they were added. */
   load(): Promise<Smear[]> {
     return this.#told("what was kept cannot be read", async (database) => {
       const records = await database.getAll("smears");
       records.sort((a, b) => a.order - b.order);
-      return Promise.all(
-        records.map(async ({ id, rest }) => {
-          const images = await database.getAll("images", within(id));
-          const kept = await database.getAll("readings", within(id));
-          const readings = kept.map(({ reading }) => reading);
-          for (const reading of readings) this.#written.add(reading);
-          const files = images.map(({ file, blob }) => ({ file, blob }));
-          return { ...(rest as Smear), id, files, readings };
-        }),
-      );
+      return Promise.all(records.map((record) => this.#whole(database, record)));
     });
+  }
+
+  /**
+   * Bring back one smear as it is by now; nothing where it is not kept.
+   *
+   * @param files its images where they are at hand: they never change.
+   */
+  find(id: string, files?: readonly InputFile[]): Promise<Smear | undefined> {
+    return this.#told("what was kept cannot be read", async (database) => {
+      const record = await database.get("smears", id);
+      return record && this.#whole(database, record, files);
+    });
+  }
+
+  /** Name the smears that are kept. */
+  ids(): Promise<string[]> {
+    return this.#told("what was kept cannot be read", (database) => database.getAllKeys("smears"));
   }
 
   /** Keep a smear with its images; all of it or nothing. */
@@ -67,52 +89,89 @@ export class Store<Smear extends Keepable> {
       ),
       ...this.#fresh(smear).map((entry) => stores("readings").put(entry)),
     ]);
-    this.#mark(smear);
+    this.#mark(smear.readings);
+    this.#tell({ kind: "changed", id: smear.id });
   }
 
-  /** Keep what became known of a smear since; nothing where it is not kept (any more). */
-  async update(smear: Smear): Promise<void> {
-    let isKept = false;
+  /**
+   * Change what is kept of a smear. The change is made to what is there by then: another tab may
+   * have changed another part of it.
+   *
+   * @param change gives what is new; readings that are not there yet are put beside the others.
+   * @param isAnew whether all readings go first, at once with the change.
+   * @throws CellnetError also where the smear is not kept, or not any more.
+   */
+  async update(
+    id: string,
+    change: (kept: Kept<Smear>) => Partial<Smear>,
+    isAnew = false,
+  ): Promise<void> {
+    let readings: readonly Reading[] = [];
     await this.#write("the change cannot be kept", (stores) => [
-      stores("smears")
-        .get(smear.id)
-        .then((before) => {
-          if (!before) return undefined;
-          isKept = true;
-          return Promise.all([
-            stores("smears").put({ ...before, rest: rest(smear) }),
-            ...this.#fresh(smear).map((entry) => stores("readings").put(entry)),
-          ]);
-        }),
+      (async () => {
+        const before = await stores("smears").get(id);
+        if (!before) throw new CellnetError("the smear was removed from this computer");
+        const kept = before.rest as Kept<Smear>;
+        const after = { ...kept, files: [], readings: [], ...change(kept) };
+        readings = after.readings;
+        await stores("smears").put({ ...before, rest: rest(after) });
+        if (isAnew) await stores("readings").delete(within(id));
+        const fresh = this.#fresh({ id, readings }, isAnew);
+        await Promise.all(fresh.map((entry) => stores("readings").put(entry)));
+      })(),
     ]);
-    if (isKept) this.#mark(smear);
+    this.#mark(readings);
+    this.#tell({ kind: "changed", id });
   }
 
   /** Forget one smear. */
-  remove(id: string): Promise<void> {
-    return this.#write("the smear cannot be removed", (stores) => [
+  async remove(id: string): Promise<void> {
+    await this.#write("the smear cannot be removed", (stores) => [
       stores("smears").delete(id),
       stores("images").delete(within(id)),
       stores("readings").delete(within(id)),
     ]);
+    this.#tell({ kind: "removed", id });
   }
 
   /** Forget everything. */
-  clear(): Promise<void> {
-    return this.#write("what was kept cannot be cleared", (stores) =>
+  async clear(): Promise<void> {
+    await this.#write("what was kept cannot be cleared", (stores) =>
       STORES.map((name) => stores(name).clear()),
     );
+    this.#tell({ kind: "cleared" });
+  }
+
+  /** Tell the other tabs; only what is written already. */
+  #tell(news: News): void {
+    this.#tabs.postMessage(news);
+  }
+
+  async #whole(
+    database: IDBPDatabase<Schema>,
+    { id, rest }: Rest,
+    known?: readonly InputFile[],
+  ): Promise<Smear> {
+    const images = known ?? (await database.getAll("images", within(id)));
+    const kept = await database.getAll("readings", within(id));
+    const readings = kept.map(({ reading }) => reading);
+    this.#mark(readings);
+    const files = known ?? images.map(({ file, blob }) => ({ file, blob }));
+    return { ...(rest as Smear), id, files, readings };
   }
 
   /** Readings that are not in the store yet. */
-  #fresh(smear: Smear): Schema["readings"]["value"][] {
-    return smear.readings
-      .filter((reading) => !this.#written.has(reading))
-      .map((reading) => ({ id: smear.id, file: reading.file, reading }));
+  #fresh(
+    { id, readings }: Pick<Keepable, "id" | "readings">,
+    isAnew = false,
+  ): Schema["readings"]["value"][] {
+    return readings
+      .filter((reading) => isAnew || !this.#written.has(reading))
+      .map((reading) => ({ id, file: reading.file, reading }));
   }
 
-  #mark(smear: Smear): void {
-    for (const reading of smear.readings) this.#written.add(reading);
+  #mark(readings: readonly Reading[]): void {
+    for (const reading of readings) this.#written.add(reading);
   }
 
   /** Change the stores: everything that the work asks for, or nothing. */

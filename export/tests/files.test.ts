@@ -139,6 +139,85 @@ describe.each(ways)("%s", (_way, take) => {
   });
 });
 
+describe.each(ways)("a folder that could be meant otherwise, %s,", (_way, take) => {
+  const told = ({ choices }: Dropped) => choices.map((it) => [it.told, it.action]);
+  const other = ({ choices }: Dropped) => choices[0]?.other() as Dropped;
+
+  test("as smears: it is said, and it can be one", async () => {
+    const found = await take({
+      fields: { field1: { "a.png": "" }, field2: { "a.png": "", "b.png": "" }, "n.txt": "" },
+    });
+    expect(told(found)).toEqual([
+      ["fields was read as 2 smears, one for each folder.", "Read as one smear"],
+    ]);
+    const one = other(found);
+    expect(shown(one)).toEqual({
+      smears: [["fields", ["field1/a.png", "field2/a.png", "field2/b.png"]]],
+      passedOver: [],
+    });
+    expect(one.smears[0]?.passedOver.map(({ path }) => path)).toEqual(["n.txt"]);
+    expect(told(one)).toEqual([
+      ["fields was read as one smear: 2 folders (field1, field2).", "Read each folder as a smear"],
+    ]);
+    expect(shown(other(one))).toEqual(shown(found));
+  });
+
+  test("as one smear with images beside folders: both are named", async () => {
+    const found = await take({
+      ward: {
+        "a.png": "",
+        "n.txt": "",
+        "patient 1": { "b.png": "" },
+        "patient 2": { "c.png": "" },
+      },
+    });
+    expect(told(found)).toEqual([
+      [
+        "ward was read as one smear: 1 image in it, and 2 folders (patient 1, patient 2).",
+        "Read each folder as a smear",
+      ],
+    ]);
+    const each = other(found);
+    expect(shown(each)).toEqual({
+      smears: [
+        ["patient 1", ["b.png"]],
+        ["patient 2", ["c.png"]],
+        ["ward", ["a.png"]],
+      ],
+      passedOver: [],
+    });
+    expect(each.smears[2]?.passedOver.map(({ path }) => path)).toEqual(["n.txt"]);
+    expect(told(each)[0]?.[0]).toBe(
+      "ward was read as 3 smears, one for each folder in it, and one for the images beside them.",
+    );
+  });
+
+  test("deeper folders that merge are told of too", async () => {
+    const found = await take({
+      study: { site1: { p1: { "a.png": "" }, p2: { "b.png": "" } }, site2: { "c.png": "" } },
+    });
+    expect(told(found).map(([sentence]) => sentence)).toEqual([
+      "study was read as 2 smears, one for each folder.",
+      "site1 was read as one smear: 2 folders (p1, p2).",
+    ]);
+    expect(shown(found.choices[1]?.other() as Dropped).smears).toEqual([
+      ["p1", ["a.png"]],
+      ["p2", ["b.png"]],
+    ]);
+  });
+
+  test.each<[string, Tree]>([
+    ["images alone", { s: { "a.png": "" } }],
+    ["cells sorted by type, and loose ones", { s: { "a.png": "", IG: { "b.png": "" } } }],
+    ["nothing but types", { s: { neutrophils: { "a.png": "" }, other: { "b.png": "" } } }],
+    ["a single smear in a folder", { s: { one: { "a.png": "" } } }],
+    ["a folder without images beside some", { s: { "a.png": "", notes: { "b.txt": "" } } }],
+    ["several folders", { one: { "a.png": "" }, two: { "b.png": "" } }],
+  ])("nothing is asked of %s", async (_what, tree) => {
+    expect((await take(tree)).choices).toEqual([]);
+  });
+});
+
 test("a large folder comes in portions, and all of it is taken", async () => {
   const names = Array.from({ length: 250 }, (_, nth) => `${String(nth).padStart(3, "0")}.png`);
   const found = await drop({ s: Object.fromEntries(names.map((name) => [name, "x"])) }, 100);

@@ -50,6 +50,15 @@ describe("how far a decision is from another", () => {
     expect(distance(report(0, 0))).toContain("10 more neutrophils");
   });
 
+  it("counts copies once where they are why there is no decision", () => {
+    const cells = Array.from({ length: 17 }, (_, n) => ({ file: `${n}`, label: "neutrophil" }));
+    const copies = cells.slice(8).map(({ file }) => file);
+    const more = { cells, copies, decision: "indeterminate" } as unknown as Partial<SmearReport>;
+    expect(distance(report(1, 17, more))).toBe(
+      "There is no decision: 2 more neutrophils that repeat no other image would be needed.",
+    );
+  });
+
   it("leaves cells out where no number of them would do", () => {
     const all = report(30, 30, { threshold: 1, decision: "no-dysplasia" });
     expect(distance(all)).toBe(

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { CLASSES } from "../src/cells";
+import { CLASSES, type Label } from "../src/cells";
 import type { Reading } from "../src/engine/types";
 import { cellsCsv } from "../src/report/csv";
 import { byName, fixed, percent, printable, pythonFloat, sixDigits } from "../src/report/text";
@@ -123,6 +123,40 @@ describe("copies are told where they decide", () => {
         "once each, they are too few to be sure.",
     );
   });
+});
+
+test("corrected rows say what the network had called them, with the new label's probability", () => {
+  const probabilities = [0.9, 0.1, 0, 0, 0, 0, 0, 0];
+  const cells = ["a.png", "b.png", "c.png"].map((file) => ({
+    file,
+    probabilities,
+    granularity: null,
+  }));
+  const content = { name: "s", readings: cells.map(reading), unreadable: [], passedOver: [] };
+  const judged = (corrections: ReadonlyMap<string, Label>) =>
+    judge(
+      { ...content, scores: new Map(), corrections },
+      { cutoff: 0.5, threshold: 0.125, minimumNeutrophils: 10, cell: null, smear: null },
+      { model1: IDENTITY, dysplasianet: IDENTITY },
+    );
+  const corrected = judged(
+    new Map<string, Label>([
+      ["b.png", "eosinophil"],
+      ["c.png", "other"],
+    ]),
+  );
+  const numbers = "0.9,0.1,0.0,0.0,0.0,0.0,0.0,0.0,,";
+  expect(cellsCsv(corrected).split("\n")).toEqual([
+    `file,label,probability,${CLASSES.join(",")},granularity,dysplastic,corrected_from`,
+    `a.png,basophil,0.9,${numbers},`,
+    `b.png,eosinophil,0.1,${numbers},basophil`,
+    // Of "none of the eight" the network says nothing.
+    `c.png,other,,${numbers},basophil`,
+    "",
+  ]);
+  expect(cellsCsv(judged(new Map())).split("\n")[0]).not.toContain("corrected_from");
+  // The JSON document keeps what its schema says: the largest of the eight.
+  expect(corrected.cells.map(({ probability }) => probability)).toEqual([0.9, 0.9, 0.9]);
 });
 
 test("the table of a report has a column for each class", () => {

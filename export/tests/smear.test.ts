@@ -232,4 +232,6 @@ test("a report's file is named after the smear, and nothing else", () => {
   expect(named("Müller 2024-1")).toBe("Müller 2024-1.json");
   expect(named("../../a:b\u202e")).toBe("a-b.json");
   expect(named("///")).toBe("smear.json");
+  const report = judge(smear([reading("ig")]), point(0.5, 0.1, 10), MODELS);
+  expect(reportFile(report, "csv", true)).toBe("smear-1.trial.csv");
 });

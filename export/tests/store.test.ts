@@ -60,14 +60,15 @@ test("readings and corrections come back, the last word of each", async () => {
   let one = smear("1");
   await store.add(one);
   one = { ...one, readings: [reading("b.png", 0.25)] };
-  await store.update(one);
+  await store.update("1", () => ({ readings: one.readings }));
   one = {
     ...one,
     readings: [...one.readings, reading("a.png")],
     corrections: new Map([["a.png", "ig"]]),
   };
-  await store.update(one);
-  await store.update({ ...one, corrections: new Map([["a.png", "platelet"]]) });
+  const { readings, corrections } = one;
+  await store.update("1", () => ({ readings, corrections }));
+  await store.update("1", () => ({ corrections: new Map([["a.png", "platelet"]]) }));
   const [found] = await reloaded();
   expect(found?.readings.map(({ file, granularity }) => [file, granularity])).toEqual([
     ["a.png", null],
@@ -80,8 +81,12 @@ test("what was brought back can be changed", async () => {
   await new Store<Kept>().add({ ...smear("1"), readings: [reading("a.png")] });
   const later = new Store<Kept>();
   const [found] = await later.load();
-  await later.update({ ...(found as Kept), name: "renamed" });
-  expect((await reloaded())[0]).toMatchObject({ name: "renamed", readings: [{ file: "a.png" }] });
+  expect(found?.name).toBe("smear 1");
+  await later.update("1", ({ name }) => ({ name: `${name}, renamed` }));
+  expect((await reloaded())[0]).toMatchObject({
+    name: "smear 1, renamed",
+    readings: [{ file: "a.png" }],
+  });
 });
 
 test("a smear that was removed is gone with its images, and the others stay", async () => {
@@ -95,11 +100,14 @@ test("a smear that was removed is gone with its images, and the others stay", as
   ]);
 });
 
-test("a change of a smear that was removed does not bring it back", async () => {
+test("a change of a smear that was removed fails, and does not bring it back", async () => {
   const store = new Store<Kept>();
   await store.add(smear("1"));
   await store.remove("1");
-  await store.update({ ...smear("1"), readings: [reading("a.png")] });
+  const change = store.update("1", () => ({ readings: [reading("a.png")] }));
+  await expect(change).rejects.toThrow(
+    "the change cannot be kept: the smear was removed from this computer",
+  );
   expect(await reloaded()).toEqual([]);
 });
 
@@ -132,4 +140,68 @@ test("a browser that keeps nothing is told of, and asked again the next time", a
   open.mockRestore();
   await store.add(smear("1"));
   expect(await reloaded()).toHaveLength(1);
+});
+
+test("two tabs change the same smear, and neither loses the other's word", async () => {
+  const [one, other] = [new Store<Kept>(), new Store<Kept>()];
+  await one.add(smear("1"));
+  await other.load();
+  const call = (file: string) => (kept: { corrections: ReadonlyMap<string, string> }) => ({
+    corrections: new Map([...kept.corrections, [file, "ig"]]),
+  });
+  await Promise.all([one.update("1", call("a.png")), other.update("1", call("b.png"))]);
+  const found = await one.find("1");
+  expect([...(found?.corrections.keys() ?? [])].sort()).toEqual(["a.png", "b.png"]);
+});
+
+test("other tabs are told what was done, the one that did it is not", async () => {
+  const [one, other] = [new Store<Kept>(), new Store<Kept>()];
+  const [here, there]: [unknown[], unknown[]] = [[], []];
+  one.listen((news) => here.push(news));
+  other.listen((news) => there.push(news));
+  await one.add(smear("1"));
+  await one.update("1", () => ({ name: "x" }));
+  await one.remove("1");
+  await one.clear();
+  await vi.waitFor(() => expect(there).toHaveLength(4));
+  const id = "1";
+  expect(there).toEqual([
+    { kind: "changed", id },
+    { kind: "changed", id },
+    { kind: "removed", id },
+    { kind: "cleared" },
+  ]);
+  expect(here).toEqual([]);
+});
+
+test("a smear that is found again keeps the images that are at hand", async () => {
+  const store = new Store<Kept>();
+  const one = smear("1");
+  await store.add(one);
+  expect((await store.find("1", one.files))?.files).toBe(one.files);
+  expect((await store.find("1"))?.files.map(({ file }) => file)).toEqual(["a.png", "b.png"]);
+  expect(await store.find("2")).toBeUndefined();
+  expect(await store.ids()).toEqual(["1"]);
+});
+
+test("readings go at once with what takes their place, and the order stays", async () => {
+  const store = new Store<Kept>();
+  const old = reading("a.png");
+  await store.add({ ...smear("1"), readings: [old] });
+  await store.add(smear("0"));
+  const put = vi.spyOn(IDBObjectStore.prototype, "delete").mockImplementation(() => {
+    throw new DOMException("broken", "UnknownError");
+  });
+  const failure = store.update("1", () => ({ readings: [], name: "anew" }), true);
+  await expect(failure).rejects.toThrow("broken");
+  put.mockRestore();
+  expect((await reloaded())[0]).toMatchObject({ name: "smear 1", readings: [{}] });
+  await store.update("1", () => ({ readings: [], name: "anew" }), true);
+  expect((await reloaded()).map(({ name, readings }) => [name, readings.length])).toEqual([
+    ["anew", 0],
+    ["smear 0", 0],
+  ]);
+  // One that was written before is written again.
+  await store.update("1", () => ({ readings: [old] }), true);
+  expect((await reloaded())[0]?.readings).toHaveLength(1);
 });

@@ -7,8 +7,12 @@ export function reportJson(report: SmearReport): string {
   return `${JSON.stringify(report, null, 2)}\n`;
 }
 
-/** Name the file that a report is saved under, whatever the smear is called. */
-export function reportFile(report: SmearReport, ending: "json" | "csv"): string {
+/**
+ * Name the file that a report is saved under, whatever the smear is called.
+ *
+ * @param isTrial whether it rests on values that were tried by hand: the name then says so.
+ */
+export function reportFile(report: SmearReport, ending: "json" | "csv", isTrial = false): string {
   const name = report.smear.replace(/[^\p{L}\p{N}._ -]+/gu, "-").replace(/^[-. ]+|[-. ]+$/g, "");
-  return `${name.slice(0, 100) || "smear"}.${ending}`;
+  return `${name.slice(0, 100) || "smear"}${isTrial ? ".trial" : ""}.${ending}`;
 }

@@ -3,7 +3,7 @@
 import { NEUTROPHIL } from "../cells";
 import type { SmearReport } from "../rules/smear";
 import { WHO_SHARE } from "../rules/smear";
-import { count, percent } from "./text";
+import { count, percent, sixDigits } from "./text";
 
 export const RESEARCH_USE = "Research use only: this is no diagnosis.";
 
@@ -49,9 +49,31 @@ export function confidenceSentence(report: SmearReport): string {
   return `${told}: the threshold lies within, so more neutrophils could change the decision.`;
 }
 
-function differentNeutrophils({ cells, copies = [] }: SmearReport): number {
+/** Count the neutrophils that repeat no other image: those that a decision needs enough of. */
+export function differentNeutrophils({ cells, copies = [], neutrophils }: SmearReport): number {
+  if (copies.length === 0) return neutrophils;
   const repeated = new Set(copies);
   return cells.filter(({ file, label }) => label === NEUTROPHIL && !repeated.has(file)).length;
+}
+
+/**
+ * Say that a report rests on values that a person tried, and what the fitted ones give.
+ *
+ * @param fitted the report of the same cells at the fitted values.
+ */
+export function trialWarning(report: SmearReport, fitted: SmearReport): string {
+  const cutoff = ({ cutoff: value }: SmearReport) => `cell cut-off ${sixDigits(value)}`;
+  const threshold = ({ threshold: value }: SmearReport) => `smear threshold ${percent(value)}`;
+  const tried = [
+    ...(report.cutoff === fitted.cutoff ? [] : [cutoff(report)]),
+    ...(report.threshold === fitted.threshold ? [] : [threshold(report)]),
+  ];
+  const sure = fitted.decision === "indeterminate" ? "" : `, ${fitted.confidence}`;
+  return (
+    `trial values: ${tried.join(" and ")} by hand; the fitted ${cutoff(fitted)} and ` +
+    `${threshold(fitted)} give ${TITLES[fitted.decision]}${sure} (${fitted.dysplastic} of ` +
+    `${count(fitted.neutrophils, "neutrophil")} dysplastic)`
+  );
 }
 
 /** Choose where a scale of the dysplastic share should end, so that all its marks are on it. */

@@ -3,7 +3,7 @@
  * measurements, ranges and sentences as `cellnet/appearance.py`, which says where they come from.
  */
 
-import { fixed } from "../report/text";
+import { fixed, some } from "../report/text";
 
 const DEPTH = [0.5, 1.2] as const;
 const BLUE_OVER_GREEN = [60, 150] as const;
@@ -18,8 +18,6 @@ const LARGEST_RATIO = 1.5;
 const SAMPLES = 64;
 /** Fewer cells than this say nothing of a smear. */
 const FEW = 5;
-/** Files named in a warning. */
-const NAMED = 3;
 
 /** What `measure` found on one image; lengths in pixels, colours in grey levels of 255. */
 export type Look = {
@@ -152,11 +150,6 @@ function copyWarnings(cells: readonly Looked[]): string[] {
     `exact copies: ${copies.length} of ${cells.length} images repeat another; they are counted, ` +
       `but add nothing to how sure the decision is: ${some(copies)}`,
   ];
-}
-
-function some(names: readonly string[]): string {
-  const more = names.length - NAMED;
-  return names.slice(0, NAMED).join(", ") + (more > 0 ? `, and ${more} more` : "");
 }
 
 /** The value that stands at a place once the values are sorted. */

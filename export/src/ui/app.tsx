@@ -9,9 +9,11 @@ import { RESEARCH_USE } from "../report/words";
 import { Ask } from "./ask";
 import { EngineLine, EngineTrouble } from "./engine-line";
 import { exampleFiles } from "./example";
+import { keepingFocus } from "./focus";
 import { Hint } from "./hint";
-import { isTyping, isUndo, KeysDialog } from "./keys";
+import { commandOf, isTyping, KeysDialog } from "./keys";
 import type { Update } from "./offline";
+import { useForgetting } from "./pictures";
 import { Result } from "./result";
 import type { Session } from "./session";
 import { SmearList } from "./smear-list";
@@ -25,7 +27,9 @@ export function App({ session, update }: { session: Session; update: Update }) {
   const take = useTaking(session);
   const isOver = useDropping((data) => take(fromDrop(data)));
   usePageKeys(session, () => setDialog("keys"));
+  useForgetting(state.smears);
   const onFiles = (files: readonly File[]) => take(Promise.resolve(fromFiles(files)));
+  const onNothing = () => session.tell(NO_FOLDER);
   const onExample = () => take(exampleFiles().then(fromFiles));
   const smear = session.find(state.open);
   return (
@@ -64,10 +68,26 @@ export function App({ session, update }: { session: Session; update: Update }) {
             </span>
           </Banner>
         )}
+        {state.offers.map((offer) => (
+          <Banner key={offer.ids.join()}>
+            <span>{offer.choice.told}</span>
+            <div class="buttons">
+              <button
+                type="button"
+                onClick={() => keepingFocus(() => session.readOtherwise(offer))}
+              >
+                {offer.choice.action}
+              </button>
+              <button type="button" onClick={() => keepingFocus(() => session.putAway(offer))}>
+                Put away
+              </button>
+            </div>
+          </Banner>
+        ))}
         {state.notice && (
           <Banner>
             <span>{state.notice}</span>
-            <button type="button" onClick={() => session.tell("")}>
+            <button type="button" onClick={() => keepingFocus(() => session.tell(""))}>
               Put away
             </button>
           </Banner>
@@ -75,7 +95,12 @@ export function App({ session, update }: { session: Session; update: Update }) {
       </Banners>
       {state.smears.length === 0 ? (
         <main id="main" tabIndex={-1}>
-          <Start engine={state.engine} onFiles={onFiles} onExample={onExample} />
+          <Start
+            engine={state.engine}
+            onFiles={onFiles}
+            onNothing={onNothing}
+            onExample={onExample}
+          />
         </main>
       ) : (
         <div class="desk">
@@ -83,6 +108,7 @@ export function App({ session, update }: { session: Session; update: Update }) {
             session={session}
             state={state}
             onFiles={onFiles}
+            onNothing={onNothing}
             onClear={() => setDialog("clear")}
           />
           <main id="main" tabIndex={-1}>
@@ -122,6 +148,9 @@ export function App({ session, update }: { session: Session; update: Update }) {
   );
 }
 
+/** A browser does not tell an empty folder from none. */
+const NO_FOLDER = "No folder was taken in: none was chosen, or the chosen one is empty.";
+
 function Banners({ children }: { children: ComponentChildren }) {
   return <div class="banners">{children}</div>;
 }
@@ -143,9 +172,9 @@ function usePageKeys(session: Session, showKeys: () => void): void {
       if (event.key === "?" && !event.ctrlKey && !event.metaKey) {
         event.preventDefault();
         showKeys();
-      } else if (isUndo(event) && open !== null) {
+      } else if (open !== null && commandOf(event)?.kind === "undo") {
         event.preventDefault();
-        session.undo(open);
+        keepingFocus(() => session.undo(open));
       }
     };
     document.addEventListener("keydown", onKeyDown);

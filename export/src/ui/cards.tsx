@@ -34,7 +34,12 @@ export function DecisionCard({
         {smear.trial && <span class="pill borderline">trial values</span>}
       </div>
       <p>{tight(decisionSentence(report))}</p>
-      <p class="soft">{tight(confidenceSentence(report))}</p>
+      <p class="soft">
+        {tight(confidenceSentence(report))}
+        {report.copies &&
+          ` Copies counted: ${count(report.copies.length, "image")} of the smear ` +
+            `${report.copies.length === 1 ? "repeats" : "repeat"} another.`}
+      </p>
       <p class="soft">{tight(distance(report))}</p>
       {smear.corrections.size > 0 && (
         <p class="beside">

@@ -1,7 +1,7 @@
 /** Sentences on what a moved cut-off or threshold, or a few other cells, would change. */
 
 import { count, percent } from "../report/text";
-import { TITLES } from "../report/words";
+import { differentNeutrophils, TITLES } from "../report/words";
 import { isSuspected } from "../rules/operating-point";
 import type { SmearReport } from "../rules/smear";
 
@@ -51,7 +51,9 @@ function titled(report: SmearReport): string {
 export function distance(report: SmearReport): string {
   const { neutrophils, dysplastic, threshold, min_neutrophils: least } = report;
   if (report.decision === "indeterminate") {
-    return `There is no decision: ${count(least - neutrophils, "more neutrophil")} would be needed.`;
+    const missing = count(least - differentNeutrophils(report), "more neutrophil");
+    const different = report.copies ? " that repeat no other image" : "";
+    return `There is no decision: ${missing}${different} would be needed.`;
   }
   const isNow = report.decision === "mds-suspected";
   const step = isNow ? -1 : 1;

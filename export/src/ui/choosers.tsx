@@ -2,11 +2,17 @@
 
 import { useRef } from "preact/hooks";
 
-export function Choosers({ onFiles }: { onFiles: (files: readonly File[]) => void }) {
+type Props = {
+  onFiles: (files: readonly File[]) => void;
+  /** The folder's window was closed without a file. */
+  onNothing: () => void;
+};
+
+export function Choosers({ onFiles, onNothing }: Props) {
   return (
     <>
-      <Chooser text="Choose folder" isFolder onFiles={onFiles} />
-      <Chooser text="Choose files" onFiles={onFiles} />
+      <Chooser text="Choose folder" isFolder onFiles={onFiles} onNothing={onNothing} />
+      <Chooser text="Choose files" onFiles={onFiles} onNothing={() => {}} />
     </>
   );
 }
@@ -15,11 +21,8 @@ function Chooser({
   text,
   isFolder = false,
   onFiles,
-}: {
-  text: string;
-  isFolder?: boolean;
-  onFiles: (files: readonly File[]) => void;
-}) {
+  onNothing,
+}: Props & { text: string; isFolder?: boolean }) {
   const input = useRef<HTMLInputElement>(null);
   return (
     <>
@@ -44,7 +47,9 @@ function Chooser({
           // The same folder can be chosen again.
           event.currentTarget.value = "";
           if (files.length > 0) onFiles(files);
+          else onNothing();
         }}
+        onCancel={onNothing}
       />
     </>
   );

@@ -1,6 +1,7 @@
 /** What a person changed in a smear, and the ways back. */
 
 import { count, printable } from "../report/text";
+import { keepingFocus } from "./focus";
 import { Hint } from "./hint";
 import type { Session } from "./session";
 import type { Judgement, Smear } from "./smear";
@@ -30,12 +31,16 @@ export function Corrections({ session, smear, judged }: Props) {
         <button
           type="button"
           disabled={smear.steps.length === 0}
-          onClick={() => session.undo(smear.id)}
+          onClick={() => keepingFocus(() => session.undo(smear.id))}
         >
           Undo last <Hint of="u" />
         </button>
         {corrections.length > 0 && (
-          <button type="button" class="quiet" onClick={() => session.undoAll(smear.id)}>
+          <button
+            type="button"
+            class="quiet"
+            onClick={() => keepingFocus(() => session.undoAll(smear.id))}
+          >
             Undo all
           </button>
         )}

@@ -3,10 +3,12 @@
 import { memo } from "preact/compat";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { CLASSES, type Label, OTHER } from "../cells";
+import { labelProbability } from "../report/csv";
 import { fixed, printable, sixDigits } from "../report/text";
 import { type CellRow, HOLDS } from "../rules/smear";
 import { type Group, groups } from "../rules/uncertainty";
 import { CellDialog } from "./cell-dialog";
+import { keepingFocus } from "./focus";
 import { commandOf, isTyping } from "./keys";
 import { isMove, moved } from "./moves";
 import { Picture } from "./pictures";
@@ -71,8 +73,11 @@ export function Gallery({ session, smear, judged, isWhole }: Props) {
     event.preventDefault();
     event.stopPropagation();
     if (command.kind === "undo") {
-      const undone = session.undo(smear.id);
-      if (undone !== undefined) requestAnimationFrame(() => focus(buttonOf(undone)));
+      let undone: string | undefined;
+      keepingFocus(() => {
+        undone = session.undo(smear.id);
+      });
+      requestAnimationFrame(() => focus(undone === undefined ? null : buttonOf(undone)));
     } else if (command.kind === "relabel") {
       const all = buttons();
       const place = all.indexOf(here);
@@ -244,6 +249,7 @@ const Cell = memo(function Cell(props: CellProps) {
   const { cell, digits, blob, network, isPending, isLazy, isStop } = props;
   const { file, label, granularity, dysplastic } = cell;
   const name = printable(file.slice(file.lastIndexOf("/") + 1));
+  const probability = labelProbability(cell, network);
   const like = label === OTHER && network === undefined ? nearest(cell) : "";
   const classes = ["cell", dysplastic ? "dysplastic" : "", network ? "corrected" : ""];
   return (
@@ -268,9 +274,11 @@ const Cell = memo(function Cell(props: CellProps) {
           {network && <span class="badge">was {network}</span>}
         </span>
         <span class="facts-of" aria-hidden="true">
-          <span>
-            <i>p</i> {fixed(cell.probability, 2)}
-          </span>
+          {probability !== null && (
+            <span>
+              <i>p</i> {fixed(probability, 2)}
+            </span>
+          )}
           {like && (
             <span>
               <i>like</i> {like}

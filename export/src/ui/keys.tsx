@@ -61,8 +61,8 @@ export function KeysDialog({ onClose }: { onClose: () => void }) {
   return (
     <Modal label="Keys" class="keys" onClose={onClose}>
       <p class="soft small">
-        With a cell in focus, or open. The letter calls the cell by that name; all counts and the
-        decision follow at once.
+        With a cell in focus, or open; undo works everywhere. The letter calls the cell by that
+        name; all counts and the decision follow at once.
       </p>
       <div class="columns">
         <dl class="keylist">

@@ -1,7 +1,8 @@
 /** Pictures of cells: the files themselves, shown by the browser without a copy. */
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { InputFile } from "../engine/client";
+import type { Smear } from "./smear";
 
 const addresses = new WeakMap<Blob, string>();
 
@@ -15,12 +16,26 @@ export function pictureOf(blob: Blob): string {
 }
 
 /** Let go of the pictures of files that are shown no more. */
-export function forgetPictures(files: readonly InputFile[]): void {
+function forgetPictures(files: readonly InputFile[]): void {
   for (const { blob } of files) {
     const address = addresses.get(blob);
     if (address) URL.revokeObjectURL(address);
     addresses.delete(blob);
   }
+}
+
+/** Let go of a smear's pictures when it is removed; else they stay in memory with the page. */
+export function useForgetting(smears: readonly Smear[]): void {
+  const before = useRef<readonly Smear[]>([]);
+  useEffect(() => {
+    const left = new Set(smears.map(({ id }) => id));
+    const gone = before.current.filter(({ id }) => !left.has(id));
+    before.current = smears;
+    if (gone.length === 0) return;
+    // The files may have been sorted into another smear.
+    const shown = new Set(smears.flatMap(({ files }) => files.map(({ blob }) => blob)));
+    forgetPictures(gone.flatMap(({ files }) => files.filter(({ blob }) => !shown.has(blob))));
+  }, [smears]);
 }
 
 /** A cell's picture. What the browser cannot show (TIFF) is decoded as for the networks. */
@@ -67,7 +82,11 @@ async function decoded(blob: Blob): Promise<string> {
     );
   }
   context.putImageData(image, 0, 0);
-  const address = URL.createObjectURL(await canvas.convertToBlob({ type: "image/png" }));
+  const picture = await canvas.convertToBlob({ type: "image/png" });
+  const before = addresses.get(blob);
+  if (!before) throw new Error("its smear was removed");
+  URL.revokeObjectURL(before);
+  const address = URL.createObjectURL(picture);
   addresses.set(blob, address);
   return address;
 }

@@ -1,10 +1,10 @@
 /** One smear's page: from the decision down to the files that could not be used. */
 
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { InputFile } from "../engine/client";
 import { cellsCsv } from "../report/csv";
 import { reportFile, reportJson } from "../report/json";
-import { count, printable, upperFirst } from "../report/text";
+import { count, localDay, printable, upperFirst } from "../report/text";
 import type { PassedOver, SmearReport } from "../rules/smear";
 import { Ask } from "./ask";
 import { DecisionCard, DifferentialCard } from "./cards";
@@ -68,22 +68,28 @@ function Head({
   onPrint: () => void;
 }) {
   const [isAsking, setAsking] = useState(false);
+  const printed = useRef<HTMLSpanElement>(null);
+  usePrinting(printed);
   const { readings } = smear;
   const unreadable = smear.closed.length + smear.unreadable.length;
   return (
     <div class="head">
-      <h1>
+      <h1 tabIndex={-1}>
         <small>Smear</small>
         {printable(smear.name)}
       </h1>
       <p class="soft small">
         {count(readings.length, "cell")} read
+        {smear.readAt !== null && ` on ${localDay(smear.readAt)}`}
         {unreadable > 0 && `, ${unreadable} unreadable`}
-        <span class="only-print"> · {new Date().toISOString().slice(0, 10)}</span>
+        <span class="only-print">
+          {" "}
+          · printed <span ref={printed} />
+        </span>
       </p>
       <div class="buttons no-print">
         {judged !== null && typeof judged !== "string" && (
-          <Exports report={judged.report} onPrint={onPrint} />
+          <Exports report={judged.report} isTrial={smear.trial !== null} onPrint={onPrint} />
         )}
         <button type="button" class="quiet" onClick={() => setAsking(true)}>
           Remove smear
@@ -104,18 +110,28 @@ function Head({
   );
 }
 
-function Exports({ report, onPrint }: { report: SmearReport; onPrint: () => void }) {
+function Exports({
+  report,
+  isTrial,
+  onPrint,
+}: {
+  report: SmearReport;
+  isTrial: boolean;
+  onPrint: () => void;
+}) {
   return (
     <>
       <button
         type="button"
-        onClick={() => save(reportJson(report), reportFile(report, "json"), "application/json")}
+        onClick={() =>
+          save(reportJson(report), reportFile(report, "json", isTrial), "application/json")
+        }
       >
         Save JSON
       </button>
       <button
         type="button"
-        onClick={() => save(cellsCsv(report), reportFile(report, "csv"), "text/csv")}
+        onClick={() => save(cellsCsv(report), reportFile(report, "csv", isTrial), "text/csv")}
       >
         Save CSV
       </button>
@@ -124,6 +140,31 @@ function Exports({ report, onPrint }: { report: SmearReport; onPrint: () => void
       </button>
     </>
   );
+}
+
+/**
+ * Whoever begins a print, the browser's own key too: the day is on it, and the cells of classes that
+ * are folded up. A browser waits for no rendering here, so the page itself is changed.
+ */
+function usePrinting(day: { readonly current: HTMLElement | null }): void {
+  useEffect(() => {
+    let folded: HTMLDetailsElement[] = [];
+    const onBefore = () => {
+      if (day.current) day.current.textContent = localDay(Date.now());
+      folded = [...document.querySelectorAll<HTMLDetailsElement>("details.group:not([open])")];
+      for (const group of folded) group.open = true;
+    };
+    const onAfter = () => {
+      for (const group of folded) group.open = false;
+      folded = [];
+    };
+    addEventListener("beforeprint", onBefore);
+    addEventListener("afterprint", onAfter);
+    return () => {
+      removeEventListener("beforeprint", onBefore);
+      removeEventListener("afterprint", onAfter);
+    };
+  }, []);
 }
 
 /** Wait until what was set is on the page. */

@@ -16,7 +16,7 @@ export function ShareScale({ report, fitted }: { report: SmearReport; fitted: nu
   const isMoved = threshold !== fitted;
   const told =
     `Dysplastic share of the neutrophils ${percent(share)}, 95 % interval ${percent(interval[0])} ` +
-    `to ${percent(interval[1])}, threshold ${percent(threshold)}` +
+    `to ${percent(interval[1])}${report.copies ? " (copies counted)" : ""}, threshold ${percent(threshold)}` +
     `${isMoved ? `, fitted ${percent(fitted)}` : ""}, WHO line ${percent(WHO_SHARE)}`;
   return (
     <>
@@ -53,8 +53,9 @@ export function ShareScale({ report, fitted }: { report: SmearReport; fitted: nu
         </div>
       </div>
       <p class="soft small">
-        Dysplastic share of the neutrophils: the dot, with its exact 95{"\u00a0"}% interval. WHO
-        calls a lineage dysplastic from {fixed(100 * WHO_SHARE, 0)}
+        Dysplastic share of the neutrophils: the dot, with its exact 95{"\u00a0"}% interval
+        {report.copies && " (copies counted)"}. WHO calls a lineage dysplastic from{" "}
+        {fixed(100 * WHO_SHARE, 0)}
         {"\u00a0"}% on; that line is shown, not used.
       </p>
     </>

@@ -8,25 +8,34 @@ import type { Label } from "../cells";
 import { NEUTROPHIL } from "../cells";
 import type { CellReader, Engine, InputFile, Role } from "../engine/client";
 import { told } from "../errors";
-import type { Dropped, DroppedSmear } from "../files";
+import type { Choice, Dropped, DroppedSmear } from "../files";
 import { byName, count, printable } from "../report/text";
-import { toldPassedOver } from "../rules/smear";
+import type { Kept, News } from "../store";
+import { carried } from "./carried";
+import { takenIn } from "./notices";
 import {
   awake,
   fresh,
+  isUnderWay,
   labelOf,
   type Models,
   networkLabel,
   type Smear,
   sameModels,
   short,
+  takenOver,
   verdict,
+  whatIsRead,
 } from "./smear";
+import { allUndone, corrected, type Edit, undone } from "./steps";
 
 export type EngineState =
   | { readonly kind: "loading"; readonly done: number; readonly total: number }
   | { readonly kind: "ready"; readonly engine: Engine; readonly models: Models }
   | { readonly kind: "failed"; readonly message: string };
+
+/** Smears of one folder that could be read in another way. */
+export type Offer = { readonly choice: Choice; readonly ids: readonly string[] };
 
 export type State = {
   readonly engine: EngineState;
@@ -37,6 +46,8 @@ export type State = {
   readonly said: { readonly text: string; readonly number: number };
   /** Shown until it is put away. */
   readonly notice: string;
+  /** Shown until they are taken, put away, or have lost a smear. */
+  readonly offers: readonly Offer[];
   /** What the browser's store did not take; empty where all is kept. */
   readonly unkept: string;
 };
@@ -46,10 +57,19 @@ export type Keeper = {
   load(): Promise<readonly Smear[]>;
   /** Keep a smear with its images. */
   add(smear: Smear): Promise<void>;
-  /** Keep what became known of a smear since. */
-  update(smear: Smear): Promise<void>;
+  /** Change what is kept of a smear, whoever changed it since; anew: without its readings. */
+  update(
+    id: string,
+    change: (kept: Kept<Smear>) => Partial<Smear>,
+    isAnew?: boolean,
+  ): Promise<void>;
   remove(id: string): Promise<void>;
   clear(): Promise<void>;
+  /** One smear as it is kept by now; its images where they are not given. */
+  find(id: string, files?: readonly InputFile[]): Promise<Smear | undefined>;
+  ids(): Promise<readonly string[]>;
+  /** Be told what other tabs of the page changed. */
+  listen(listener: (news: News) => void): void;
 };
 
 type Open = (onProgress: (done: number, total: number) => void) => Promise<CellReader>;
@@ -67,6 +87,7 @@ export class Session {
     open: null,
     said: { text: "", number: 0 },
     notice: "",
+    offers: [],
     unkept: "",
   };
   readonly #listeners = new Set<() => void>();
@@ -76,11 +97,14 @@ export class Session {
   #tries = 0;
   #abort: AbortController | null = null;
   #kept: Promise<void> = Promise.resolve();
+  /** Writes that are not done yet. */
+  #writes = 0;
   readonly #wanted = new Map<string, Label>();
 
   constructor(openReader: Open, keeper: Keeper) {
     this.#openReader = openReader;
     this.#keeper = keeper;
+    keeper.listen((news) => void this.#inTurn(() => this.#takeOver(news)));
   }
 
   /** Be told of each change; answers with what ends it. */
@@ -92,13 +116,11 @@ export class Session {
   /** Fetch the models, and bring back what was kept. */
   async start(): Promise<void> {
     this.openModels();
-    try {
+    await this.#inTurn(async () => {
       const kept = (await this.#keeper.load()).map(awake);
       this.#set({ smears: [...kept, ...this.state.smears] });
       if (this.state.open === null && kept[0]) this.#set({ open: kept[0].id });
-    } catch (error) {
-      this.#lost(error);
-    }
+    });
   }
 
   /** Fetch the models, or try it again. */
@@ -131,17 +153,15 @@ export class Session {
   }
 
   /** Take smears in, and read them as soon as the models are there. */
-  add({ smears: dropped, passedOver }: Dropped): void {
-    const smears: Smear[] = [];
-    for (const one of dropped.filter(({ files }) => files.length > 0)) {
-      smears.push(fresh(one, this.#freeName(one.name, smears)));
-    }
-    const empty = dropped.filter(({ files }) => files.length === 0);
-    const notice = [...empty.map(noImages), ...toldPassedOver(passedOver).map(besides)].join(" ");
+  add(dropped: Dropped): void {
+    const { taken, offers } = this.#freshOf(dropped, this.state.smears);
+    const smears = [...taken.values()];
+    const notice = takenIn(dropped, taken);
     const [first] = smears;
     this.#set({
       smears: [...this.state.smears, ...smears],
       open: first?.id ?? this.state.open,
+      offers: [...this.state.offers, ...offers],
       notice,
     });
     if (!first) {
@@ -150,8 +170,35 @@ export class Session {
     }
     for (const smear of smears) void this.#keep(() => this.#keeper.add(smear));
     const images = smears.reduce((sum, smear) => sum + smear.files.length, 0);
-    this.say(`${count(smears.length, "smear")} with ${count(images, "image")} taken in. ${notice}`);
+    const told = [notice, ...offers.map(({ choice }) => choice.told)].filter(Boolean).join(" ");
+    this.say(`${count(smears.length, "smear")} with ${count(images, "image")} taken in. ${told}`);
     void this.#readOn();
+  }
+
+  /** Read a folder in the other way; what is known of its images goes with them. */
+  readOtherwise(offer: Offer): void {
+    const old = offer.ids.flatMap((id) => this.find(id) ?? []);
+    const others = this.state.smears.filter((smear) => !old.includes(smear));
+    const dropped = offer.choice.other();
+    const { taken, offers } = this.#freshOf(dropped, others);
+    const smears = [...taken.values()].map((smear) => carried(smear, old));
+    const place = this.state.smears.findIndex((smear) => old.includes(smear));
+    this.#without(offer.ids);
+    this.#set({
+      smears: [...others.slice(0, place), ...smears, ...others.slice(place)],
+      open: smears[0]?.id ?? this.state.open,
+      offers: [...this.state.offers, ...offers],
+      notice: takenIn(dropped, taken),
+    });
+    this.say([...offers.map(({ choice }) => choice.told), this.state.notice].join(" "));
+    for (const smear of smears) void this.#keep(() => this.#keeper.add(smear));
+    for (const { id } of old) void this.#keep(() => this.#keeper.remove(id));
+    void this.#readOn();
+  }
+
+  /** Leave a folder as it was read. */
+  putAway(offer: Offer): void {
+    this.#set({ offers: this.state.offers.filter((one) => one !== offer) });
   }
 
   show(id: string): void {
@@ -163,9 +210,7 @@ export class Session {
   /** Stop reading; what was read stays. */
   stop(): void {
     for (const smear of this.state.smears) {
-      if (smear.stage === "waiting" || smear.stage === "reading") {
-        this.#change(smear.id, { stage: "stopped" });
-      }
+      if (isUnderWay(smear)) this.#change(smear.id, { stage: "stopped" });
     }
     this.#abort?.abort();
     this.say("Stopped.");
@@ -217,7 +262,7 @@ export class Session {
     this.#apply(id, file, label);
   }
 
-  /** Take the last correction back; answers with its cell. */
+  /** Take the last step back; answers with its cell, or one of its cells. */
   undo(id: string): string | undefined {
     const smear = this.find(id);
     const step = smear?.steps.at(-1);
@@ -225,19 +270,22 @@ export class Session {
       this.say("There is nothing to undo.");
       return undefined;
     }
-    const corrections = new Map(smear.corrections);
-    if (step.before === undefined) corrections.delete(step.file);
-    else corrections.set(step.file, step.before);
+    if ("all" in step) {
+      for (const file of step.all.keys()) this.#wanted.delete(`${id}/${file}`);
+      this.#edit(id, undone);
+      this.#sayChange(id, `Undone: ${count(step.all.size, "correction")} again.`);
+      return [...step.all.keys()].at(-1);
+    }
     this.#wanted.delete(`${id}/${step.file}`);
-    this.#change(id, { corrections, steps: smear.steps.slice(0, -1) }, true);
+    this.#edit(id, undone);
     const label = labelOf(this.find(id) as Smear, step.file);
     this.#sayChange(id, `Undone: ${short(step.file)} is ${label} again.`);
     return step.file;
   }
 
-  /** Take all corrections of a smear back. */
+  /** Take all corrections of a smear back, which can be undone. */
   undoAll(id: string): void {
-    this.#change(id, { corrections: new Map(), steps: [] }, true);
+    this.#edit(id, allUndone);
     this.#sayChange(id, "All corrections are undone.");
   }
 
@@ -247,22 +295,17 @@ export class Session {
   }
 
   async remove(id: string): Promise<void> {
-    const { smears, open } = this.state;
-    const place = smears.findIndex((smear) => smear.id === id);
-    const gone = smears[place];
+    const gone = this.find(id);
     if (!gone) return;
-    if (gone.stage === "reading") this.#abort?.abort();
-    const left = smears.filter((smear) => smear.id !== id);
-    const next = left[Math.min(place, left.length - 1)]?.id ?? null;
-    this.#set({ smears: left, open: open === id ? next : open });
+    this.#without([id]);
     this.say(`${printable(gone.name)} is removed.`);
     await this.#keep(() => this.#keeper.remove(id));
   }
 
   /** Forget all smears, here and in the browser's store. */
   async clear(): Promise<void> {
-    this.#abort?.abort();
-    this.#set({ smears: [], open: null, notice: "" });
+    this.#without(this.state.smears.map(({ id }) => id));
+    this.#set({ notice: "" });
     await this.#keep(() => this.#keeper.clear());
     if (this.state.unkept === "") this.say("Everything is cleared from this computer.");
   }
@@ -320,7 +363,7 @@ export class Session {
     let quarter = Math.floor((QUARTERS * done.size) / Math.max(total, 1));
     const step = ({ readings, unreadable }: Smear) => {
       const read = readings.length + unreadable.length;
-      if (read % KEPT_EVERY === 0) this.#change(id, {}, true);
+      if (read % KEPT_EVERY === 0) this.#keepRead(id);
       const passed = Math.floor((QUARTERS * read) / total);
       if (passed > quarter && passed < QUARTERS) {
         quarter = passed;
@@ -342,22 +385,21 @@ export class Session {
         const reading = this.find(id)?.readings.find((one) => one.file === file);
         if (label === NEUTROPHIL && reading?.granularity === null) await this.#score(id, file);
       }
-      const now = this.#change(
-        id,
-        ({ readings, unreadable }) => ({
-          stage: "read",
-          // Judged again at every correction, and sorted already then.
-          readings: [...readings].sort((a, b) => byName(a.file, b.file)),
-          unreadable: [...unreadable].sort((a, b) => byName(a.file, b.file)),
-        }),
-        true,
-      );
+      const now = this.#change(id, ({ readings, unreadable }) => ({
+        stage: "read",
+        readAt: Date.now(),
+        // Judged again at every correction, and sorted already then.
+        readings: [...readings].sort((a, b) => byName(a.file, b.file)),
+        unreadable: [...unreadable].sort((a, b) => byName(a.file, b.file)),
+      }));
+      this.#keepRead(id);
       this.say(`${printable(now.name)}: ${verdict(now)}`);
     } catch (error) {
       // Removed, or stopped: what was read so far is kept.
       if (!this.find(id)) return;
       const failure = told(error);
-      this.#change(id, signal.aborted ? {} : { stage: "failed", failure }, true);
+      if (!signal.aborted) this.#change(id, { stage: "failed", failure });
+      this.#keepRead(id);
       if (!signal.aborted) this.say(`${printable(smear.name)} could not be read.`);
     }
   }
@@ -381,12 +423,8 @@ export class Session {
       this.say(`${short(file)} is ${label} already.`);
       return;
     }
-    const corrections = new Map(smear.corrections);
-    const step = { file, before: corrections.get(file) };
-    // The order of corrections is the order in which they can be undone.
-    corrections.delete(file);
-    if (networkLabel(smear, file) !== label) corrections.set(file, label);
-    this.#change(id, { corrections, steps: [...smear.steps, step] }, true);
+    const named = networkLabel(smear, file) === label ? null : label;
+    this.#edit(id, corrected(file, named, smear.scores.get(file)));
     this.#sayChange(id, `${short(file)} is ${label} now.`);
   }
 
@@ -396,46 +434,122 @@ export class Session {
     this.say(smear ? `${text} ${verdict(smear)}` : text);
   }
 
-  /** Put another value in a smear's place, and answer with it. */
-  #change(
-    id: string,
-    change: Partial<Smear> | ((smear: Smear) => Partial<Smear>),
-    isKept = false,
-  ): Smear {
+  /** Put another value in a smear's place, here alone, and answer with it. */
+  #change(id: string, change: Partial<Smear> | ((smear: Smear) => Partial<Smear>)): Smear {
     const before = this.find(id);
     if (!before) throw new DOMException("the smear was removed", "AbortError");
     const after = { ...before, ...(typeof change === "function" ? change(before) : change) };
     this.#set({ smears: this.state.smears.map((smear) => (smear === before ? after : smear)) });
-    if (isKept) void this.#keep(() => this.#keeper.update(after));
     return after;
+  }
+
+  /** Change what a person says of a smear, here and in the store. */
+  #edit(id: string, edit: Edit): void {
+    if (!this.find(id)) return;
+    this.#change(id, edit);
+    void this.#keep(() => this.#keeper.update(id, edit));
+  }
+
+  /** Keep what was read of a smear so far. */
+  #keepRead(id: string): void {
+    const change = whatIsRead(this.find(id) as Smear);
+    void this.#keep(() => this.#keeper.update(id, change));
+  }
+
+  /** Make smears of what was dropped, and offers of what could be read otherwise. */
+  #freshOf(dropped: Dropped, beside: readonly Smear[]) {
+    const taken = new Map<DroppedSmear, Smear>();
+    for (const one of dropped.smears.filter(({ files }) => files.length > 0)) {
+      taken.set(one, fresh(one, freeName(one.name, [...beside, ...taken.values()])));
+    }
+    const offers = dropped.choices.map((choice): Offer => ({
+      choice,
+      ids: choice.smears.flatMap((one) => taken.get(one)?.id ?? []),
+    }));
+    return { taken, offers };
+  }
+
+  /** Take smears off the page; what is being read of them ends. */
+  #without(ids: readonly string[]): void {
+    const { smears, open, offers } = this.state;
+    const isGone = ({ id }: { id: string | null }) => id !== null && ids.includes(id);
+    if (smears.some((smear) => isGone(smear) && smear.stage === "reading")) this.#abort?.abort();
+    const left = smears.filter((smear) => !isGone(smear));
+    const place = smears.findIndex(({ id }) => id === open);
+    const next = left[Math.min(place, left.length - 1)]?.id ?? null;
+    this.#set({
+      smears: left,
+      open: isGone({ id: open }) ? next : open,
+      offers: offers.filter((offer) => !offer.ids.some((id) => ids.includes(id))),
+    });
+  }
+
+  /** Take over what another tab changed, once all is written that was changed here. */
+  async #takeOver(news: News): Promise<void> {
+    const ids = news.kind === "cleared" ? await this.#keeper.ids() : [];
+    const mine = news.kind === "changed" ? this.find(news.id) : undefined;
+    // What could not be kept here would be lost.
+    const isWanted = news.kind === "changed" && this.state.unkept === "";
+    const kept = isWanted ? await this.#keeper.find(news.id, mine?.files) : undefined;
+    if (this.#writes > 0) {
+      void this.#inTurn(() => this.#takeOver(news));
+      return;
+    }
+    if (news.kind !== "changed") {
+      this.#lose(news, ids);
+    } else if (kept && this.find(kept.id)) {
+      this.#change(kept.id, (now) => takenOver(now, kept));
+    } else if (kept) {
+      this.#set({
+        smears: [...this.state.smears, awake(kept)],
+        open: this.state.open ?? kept.id,
+      });
+    }
+  }
+
+  /** Drop what another tab removed, and say so. */
+  #lose(news: Exclude<News, { kind: "changed" }>, kept: readonly string[]): void {
+    const isGone = ({ id }: Smear) =>
+      news.kind === "removed" ? id === news.id : !kept.includes(id);
+    const gone = this.state.smears.filter(isGone);
+    if (gone.length === 0) return;
+    this.#without(gone.map(({ id }) => id));
+    const names = gone.map(({ name }) => printable(name));
+    this.tell(
+      news.kind === "removed"
+        ? `${names.join()} was removed in another tab.`
+        : "Everything was cleared in another tab.",
+    );
   }
 
   /** Forget what other models read, here and in the store; corrections stay. */
   #forgetReadings(id: string): void {
-    const nothing = { readings: [], unreadable: [], scores: new Map(), models: null };
-    const smear = this.#change(id, nothing);
-    void this.#keep(async () => {
-      await this.#keeper.remove(id);
-      await this.#keeper.add(smear);
-    });
+    const nothing = { readings: [], unreadable: [], scores: new Map(), models: null, readAt: null };
+    this.#change(id, nothing);
+    void this.#keep(() =>
+      this.#keeper.update(id, () => ({ ...nothing, stage: "stopped", failure: "" }), true),
+    );
   }
 
-  /** One write after the other, so that an older one never overtakes a newer. */
+  /** Write to the store. */
   #keep(write: () => Promise<void>): Promise<void> {
-    this.#kept = this.#kept.then(write).catch((error: unknown) => this.#lost(error));
+    this.#writes += 1;
+    return this.#inTurn(() =>
+      write().finally(() => {
+        this.#writes -= 1;
+      }),
+    );
+  }
+
+  /** One after the other, so that an older write never overtakes a newer. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    this.#kept = this.#kept.then(work).catch((error: unknown) => this.#lost(error));
     return this.#kept;
   }
 
+  /** Tell the first reason: what follows may be its consequence. */
   #lost(error: unknown): void {
-    this.#set({ unkept: told(error) });
-  }
-
-  #freeName(name: string, beside: readonly Smear[]): string {
-    const taken = new Set([...this.state.smears, ...beside].map((smear) => smear.name));
-    if (!taken.has(name)) return name;
-    let number = 2;
-    while (taken.has(`${name} (${number})`)) number += 1;
-    return `${name} (${number})`;
+    this.#set({ unkept: this.state.unkept || told(error) });
   }
 
   #set(change: Partial<State>): void {
@@ -444,16 +558,10 @@ export class Session {
   }
 }
 
-function noImages({ name, passedOver, unreadable }: DroppedSmear): string {
-  const told = [
-    ...toldPassedOver(passedOver),
-    ...unreadable.map(({ file, reason }) => `${file}: ${reason}`),
-  ];
-  return printable(
-    `There is no image in ${name}${told.length > 0 ? ` (${told.join("; ")})` : ""}.`,
-  );
-}
-
-function besides(told: string): string {
-  return printable(`Beside the smears, ${told}.`);
+function freeName(name: string, beside: readonly Smear[]): string {
+  const taken = new Set(beside.map((smear) => smear.name));
+  if (!taken.has(name)) return name;
+  let number = 2;
+  while (taken.has(`${name} (${number})`)) number += 1;
+  return `${name} (${number})`;
 }

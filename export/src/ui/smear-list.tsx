@@ -11,10 +11,11 @@ type Props = {
   session: Session;
   state: State;
   onFiles: (files: readonly File[]) => void;
+  onNothing: () => void;
   onClear: () => void;
 };
 
-export function SmearList({ session, state, onFiles, onClear }: Props) {
+export function SmearList({ session, state, onFiles, onNothing, onClear }: Props) {
   const { smears } = state;
   const isHalted = smears.some((smear) => smear.stage === "stopped" || smear.stage === "failed");
   return (
@@ -48,7 +49,7 @@ export function SmearList({ session, state, onFiles, onClear }: Props) {
         <summary>Add or clear</summary>
         <p class="soft small">Drop more folders anywhere, or</p>
         <div class="buttons">
-          <Choosers onFiles={onFiles} />
+          <Choosers onFiles={onFiles} onNothing={onNothing} />
         </div>
         <button type="button" class="quiet danger-text" onClick={onClear}>
           Clear everything from this computer

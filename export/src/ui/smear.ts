@@ -5,14 +5,16 @@ import type { InputFile, ModelInfo, Reading, Role, Unreadable } from "../engine/
 import { told } from "../errors";
 import type { DroppedSmear } from "../files";
 import { byName, count, printable } from "../report/text";
-import { TITLES } from "../report/words";
+import { TITLES, trialWarning } from "../report/words";
 import type { OperatingPoint } from "../rules/operating-point";
 import { judge, nameCell, type PassedOver, type SmearReport } from "../rules/smear";
 
 export type Models = Readonly<Record<Role, ModelInfo>>;
 
-/** A step that can be taken back: what a person had called the cell before, if anything. */
-export type Step = { readonly file: string; readonly before: Label | undefined };
+/** A step that can be taken back: what a person had called the cell, or all cells, before. */
+export type Step =
+  | { readonly file: string; readonly before: Label | undefined }
+  | { readonly all: ReadonlyMap<string, Label> };
 
 /** How far a smear is. `stopped` by a person or a reload; `failed` with a reason. */
 export type Stage = "waiting" | "reading" | "stopped" | "failed" | "read";
@@ -39,6 +41,8 @@ export type Smear = {
   readonly models: Models | null;
   /** What computed, for people. */
   readonly engine: string;
+  /** When it was read to its end, in milliseconds since 1970; null where that is not known. */
+  readonly readAt: number | null;
   /** Cut-off and threshold tried by hand; null for the fitted ones. */
   readonly trial: { readonly cutoff: number; readonly threshold: number } | null;
 };
@@ -72,6 +76,7 @@ export function fresh(dropped: DroppedSmear, name: string): Smear {
     steps: [],
     models: null,
     engine: "",
+    readAt: null,
     trial: null,
   };
 }
@@ -84,8 +89,34 @@ function freshId(): string {
 
 /** A smear as it comes back: nobody reads or scores it any more. */
 export function awake(smear: Smear): Smear {
-  const isHalted = smear.stage === "waiting" || smear.stage === "reading";
-  return { ...smear, pending: new Set(), trial: null, stage: isHalted ? "stopped" : smear.stage };
+  return {
+    ...smear,
+    pending: new Set(),
+    trial: null,
+    stage: isUnderWay(smear) ? "stopped" : smear.stage,
+    // Smears of earlier versions come without.
+    readAt: smear.readAt ?? null,
+  };
+}
+
+/** Whether it is read here, or will be. */
+export function isUnderWay({ stage }: Smear): boolean {
+  return stage === "waiting" || stage === "reading";
+}
+
+/** A smear that another tab changed: as it is kept by now, but for what is under way here. */
+export function takenOver(mine: Smear, kept: Smear): Smear {
+  const { files, trial, pending } = mine;
+  if (!isUnderWay(mine)) return { ...awake(kept), files, trial, pending };
+  const { corrections, steps } = kept;
+  return { ...mine, corrections, steps, scores: new Map([...mine.scores, ...kept.scores]) };
+}
+
+/** What reading changes in a smear, beside whatever a person corrected in another tab meanwhile. */
+export function whatIsRead(smear: Smear): (kept: Pick<Smear, "scores">) => Partial<Smear> {
+  const { stage, failure, readings, unreadable, models, engine, readAt } = smear;
+  const known = { stage, failure, readings, unreadable, models, engine, readAt };
+  return ({ scores }) => ({ ...known, scores: new Map([...scores, ...smear.scores]) });
 }
 
 /** What the network calls a cell. */
@@ -134,7 +165,7 @@ function judgeAll(smear: Smear): Judgement | string {
     const hasCorrections = smear.corrections.size > 0;
     return {
       fitted,
-      report: tried ? judge(content, tried, models) : fitted,
+      report: tried ? byTrial(judge(content, tried, models), fitted) : fitted,
       alone: hasCorrections ? judge({ ...content, corrections: new Map() }, point, models) : fitted,
       point,
     };
@@ -149,6 +180,11 @@ function byHand(point: OperatingPoint, trial: NonNullable<Smear["trial"]>) {
     cell: trial.cutoff === point.cutoff ? point.cell : null,
     smear: trial.threshold === point.threshold ? point.smear : null,
   };
+}
+
+/** A report at values that were tried by hand says so wherever it goes. */
+function byTrial(report: SmearReport, fitted: SmearReport): SmearReport {
+  return { ...report, warnings: [...report.warnings, trialWarning(report, fitted)] };
 }
 
 /** Say in a line what became of a smear. */

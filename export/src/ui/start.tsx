@@ -8,13 +8,14 @@ import type { EngineState } from "./session";
 type Props = {
   engine: EngineState;
   onFiles: (files: readonly File[]) => void;
+  onNothing: () => void;
   onExample: () => void;
 };
 
-export function Start({ engine, onFiles, onExample }: Props) {
+export function Start({ engine, onFiles, onNothing, onExample }: Props) {
   return (
     <div class="start">
-      <h1>Read a blood smear</h1>
+      <h1 tabIndex={-1}>Read a blood smear</h1>
       <p class="lead">
         Every cell is named, every neutrophil is scored for its granules, and the share of
         hypogranulated ones says whether the smear raises the suspicion of a myelodysplastic
@@ -27,7 +28,7 @@ export function Start({ engine, onFiles, onExample }: Props) {
           several smears.
         </p>
         <div class="buttons">
-          <Choosers onFiles={onFiles} />
+          <Choosers onFiles={onFiles} onNothing={onNothing} />
           {hasExample && (
             <button type="button" onClick={onExample}>
               Try a drawn example
