@@ -17,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .DEFAULT_GOAL := help
 .PHONY: help demo setup setup-core setup-export setup-ray export web test lint format bench bench-docs bench-web bench-web-docs wheel lock clean \
 	train-dysplasianet train-model1 select-dysplasianet select-small release-models explanations \
-	transfers selections
+	transfers selections specialists unknown-cells
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -217,6 +217,12 @@ explanations: $(VENV)/all.done ## measure the maps of the shipped models (docs/r
 
 selections: $(VENV)/all.done ## time studies side by side; docs/results.md from RUNS (STEPS=)
 	$(PY) tests/selections.py --runs "$(RUNS)" $(if $(DATA),--data "$(DATA)") $(STEPS)
+
+specialists: $(VENV)/all.done ## train and measure neutrophil-maturity (docs/results.md; STEPS=)
+	$(PY) tests/specialists.py --runs "$(RUNS)" $(if $(DATA),--data "$(DATA)") $(STEPS)
+
+unknown-cells: $(VENV)/all.done ## train Model 1 without a class, ask what it calls it (docs/results.md; STEPS=)
+	$(PY) tests/unknowns.py --runs "$(RUNS)" $(if $(DATA),--data "$(DATA)") $(STEPS)
 
 wheel: $(VENV)/all.done ## build a wheel with the shipped models into dist/
 	@rm -rf build/bdist* build/lib dist

@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cellnet.cells import CLASSES
+from cellnet.cells import CLASSES, OTHER
 from cellnet.errors import CellnetError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "Bundle",
     "available",
     "check_description",
+    "class_names_fault",
     "find",
     "load",
     "models_folder",
@@ -40,7 +42,11 @@ __all__ = [
 SCHEMA = "cellnet/bundle/1"
 FILE = "bundle.json"
 KINDS = ("probabilities", "granularity")
-"""What a network answers: eight class probabilities (Model 1) or a score (DysplasiaNet)."""
+"""What a network answers: class probabilities (Model 1's eight, or a specialist's own), or a score
+(DysplasiaNet)."""
+
+CLASS_NAME = re.compile(r"[a-z0-9](?:[a-z0-9 _-]{0,38}[a-z0-9])?")
+"""How a class may be called: it becomes a folder's name, a column, a key."""
 
 MODELS_VARIABLE = "CELLNET_MODELS"
 
@@ -105,9 +111,30 @@ class Bundle:
         return self.description["input"]["height"]
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of its probabilities, in their order; none for a score."""
+        return tuple(self.description["output"].get("classes") or ())
+
+    @property
+    def names_the_eight(self) -> bool:
+        """Whether it names `cellnet.cells.CLASSES`, in their order, as Model 1 does."""
+        return self.classes == CLASSES
+
+    @property
+    def of(self) -> str | None:
+        """The class whose cells alone it is for; None for any cell."""
+        return self.description["output"].get("of")
+
+    @property
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """By class, the labels and sub-types of a manifest that it stands for."""
+        told = self.description["output"].get("labels") or {}
+        return {name: tuple(told.get(name, (name,))) for name in self.classes}
+
+    @property
     def outputs(self) -> int:
-        """How many numbers the network answers for an image: 8, or 1 for a score."""
-        return len(CLASSES) if self.kind == "probabilities" else 1
+        """How many numbers the network answers for an image: one a class, or 1 for a score."""
+        return len(self.classes) or 1
 
     def identity(self) -> dict[str, str]:
         """Name, version and weights' hash, as they stand in every report."""
@@ -123,6 +150,19 @@ class Bundle:
             raise CellnetError(
                 f"a bundle whose output is '{kind}' is needed here, but {self.folder} "
                 f"({self.name}) answers '{self.kind}'; name another one"
+            )
+        return self
+
+    def require_eight(self) -> Bundle:
+        """Return the bundle itself where it names the eight classes.
+
+        Raises:
+            CellnetError: It answers a score, or names other classes.
+        """
+        if not self.require("probabilities").names_the_eight:
+            raise CellnetError(
+                f"a bundle that names the classes {', '.join(CLASSES)} is needed here, but "
+                f"{self.folder} ({self.name}) names {', '.join(self.classes)}; name another one"
             )
         return self
 
@@ -329,9 +369,52 @@ def _check_meaning(file: Path, description: dict[str, Any]) -> None:
             "a name without a folder",
         ),
     ]
+    classes, of, labels = (output.get(key) for key in ("classes", "of", "labels"))
     if output["kind"] == "probabilities":
-        classes = output.get("classes")
-        rules.append(("output.classes", classes, classes == list(CLASSES), list(CLASSES)))
+        fault = class_names_fault(classes)
+        rules.append(("output.classes", classes, not fault, f"names of classes ({fault})"))
+        own = classes != list(CLASSES)
+        rule = f"a class of Model 1 ({', '.join(CLASSES)}), in a bundle with classes of its own"
+        rules.append(("output.of", of, of is None or (own and of in CLASSES), rule))
+        # Only a list of classes that holds has been seen to have members that can be compared.
+        is_whole = labels is None or (own and not fault and _tells_labels(labels, classes))
+        rules.append(
+            ("output.labels", labels, is_whole, "lists of names for classes of the bundle")
+        )
+    else:
+        for key, value in (("classes", classes), ("of", of), ("labels", labels)):
+            rules.append((f"output.{key}", value, value is None, "left out where a score is given"))
     for key, value, holds, rule in rules:
         if not holds:
             raise CellnetError(f"{file}: '{key}' must be {rule}, got {value!r}")
+
+
+def _tells_labels(labels: Any, classes: list[str]) -> bool:
+    return (
+        isinstance(labels, dict)
+        and set(labels) <= set(classes)
+        and all(
+            isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+            for names in labels.values()
+        )
+    )
+
+
+def class_names_fault(names: Any) -> str:
+    """Say what is wrong with the names of a network's classes, or nothing.
+
+    Args:
+        names: Whatever stands where a list of names should.
+    """
+    if not isinstance(names, list) or len(names) < 2:
+        return "two or more are needed"
+    for name in names:
+        if not isinstance(name, str) or not CLASS_NAME.fullmatch(name):
+            return (
+                f"each is of small letters, digits, blanks, '-' and '_', 40 at most, got {name!r}"
+            )
+        if name == OTHER:
+            return f"'{OTHER}' is what a cell is called that no class holds for"
+    if len(set(names)) < len(names):
+        return "each must be another one"
+    return ""

@@ -255,7 +255,7 @@ def load_classifier(classifier: str | Path | Bundle | None) -> Bundle | None:
         return None
     try:
         bundle = classifier if isinstance(classifier, Bundle) else load(classifier)
-        return bundle.require("probabilities")
+        return bundle.require_eight()
     except CellnetError as error:
         raise CellnetError(
             f"the neutrophils of smears are named by a Model 1 bundle: {error}; name one with "

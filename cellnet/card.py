@@ -42,6 +42,14 @@ _DATA = {
 }
 
 
+def _what(bundle: Bundle) -> str:
+    """What a bundle does, in a few words."""
+    if bundle.kind == "granularity" or bundle.names_the_eight:
+        return _WHAT[bundle.kind]
+    told = f"a specialist for the class {bundle.of}" if bundle.of else "a specialist"
+    return f"{told}: a probability for each of {', '.join(bundle.classes)}"
+
+
 def refresh(bundle: str | Path | Bundle) -> Path:
     """Write the program's part of a bundle's card; make the card where there is none.
 
@@ -154,7 +162,7 @@ def readme_table(models: str | Path) -> str:
         bundle = load(models / name)
         weights = bundle.description["weights"]
         first = (
-            f"[**{name}**]({models.name}/{name}/{FILE}) {_WHAT[bundle.kind]}; "
+            f"[**{name}**]({models.name}/{name}/{FILE}) {_what(bundle)}; "
             f"{_parameters(bundle)}{_megabytes(weights)}"
         )
         lines = [
@@ -184,7 +192,7 @@ def _identity(bundle: Bundle) -> str:
         "one granularity score in [0, 1]; 1 is a normal neutrophil, 0 a hypogranulated one"
     )  # fmt: skip
     rows = [
-        ["what it does", _WHAT[bundle.kind]],
+        ["what it does", _what(bundle)],
         ["name, version", f"{bundle.name} {bundle.version}, {told['created'][:10]}"],
         ["network", f"{network['name']}{f' ({arguments})' if arguments else ''}; "
                     f"{_parameters(bundle).rstrip('; ') or 'parameters not stated'}"],
@@ -230,10 +238,14 @@ def _training(bundle: Bundle) -> str:
     recipe = read_recipe(file)
     data, how = recipe.data, recipe.training
     mixed = [f"{data.per_class:,} of each class"]
+    if recipe.classes:
+        mixed += [f"{name} is {', '.join(made_of)}" for name, made_of in recipe.classes.items()]
     if data.hypogranulated:
         mixed.append(f"{100 * data.hypogranulated:g} % of the neutrophils hypogranulated")
     if data.drawn:
         mixed.append(f"{100 * data.drawn:g} % of each class drawn")
+    if data.left_out:
+        mixed.append(f"no image at all of {', '.join(data.left_out)}")
     rate = f"{how.learning_rate:g}, {how.schedule}"
     if how.warmup_epochs:
         rate += f" after {how.warmup_epochs:g} epochs of rise"
@@ -256,7 +268,8 @@ def _training(bundle: Bundle) -> str:
         ["seeds", f"data {data.seed}, training {how.seed}"],
     ]  # fmt: skip
     for key, value in bundle.description.get("training", {}).items():
-        rows.append([key.replace("_", " "), spell(value)])
+        if key != "history":  # a figure on the page of `cellnet evaluate`
+            rows.append([key.replace("_", " "), spell(value)])
     return table(["", ""], rows)
 
 
@@ -324,7 +337,9 @@ def _new_card(bundle: Bundle) -> str:
         for source in about.get("sources", [])
     }
     return environment.get_template("card.md").render(
-        name=bundle.name, kind=bundle.kind, what=_WHAT[bundle.kind], licence=told["licence"],
+        name=bundle.name, kind=bundle.kind, of=bundle.of, classes=bundle.classes,
+        is_specialist=bundle.kind == "probabilities" and not bundle.names_the_eight,
+        what=_what(bundle), licence=told["licence"],
         sources=sorted(sources), is_pbc=any("10.17632/snkd93bnjr" in source for source in sources),
         hypogranulated=_hypogranulated(bundle),
     )  # fmt: skip

@@ -29,7 +29,7 @@ __all__ = ["build_parser", "main"]
 # What the extras bring, by the name that is imported: the first that has it is named.
 _EXTRAS = {
     "train": "h5py keras matplotlib pandas pydantic scipy seaborn skops sklearn tensorboard "
-    "tensorflow yaml",
+    "tensorflow",
     "serve": "fastapi python_multipart starlette uvicorn",
     "ray": "ray",
 }
@@ -103,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_select(commands)
     _add_transfer(commands)
     _add_evaluate(commands)
+    _add_unknown(commands)
     _add_calibrate(commands)
     _add_verify(commands)
     _add_explain(commands)
@@ -162,8 +163,8 @@ def _add_predict(commands) -> None:
         "--model",
         default="model1",
         metavar="NAME",
-        help="model1 names cells, dysplasianet scores neutrophils; or a bundle's folder "
-        "(default: %(default)s)",
+        help="model1 names cells, dysplasianet scores neutrophils, a specialist tells its own "
+        "classes apart; or a bundle's folder (default: %(default)s)",
     )
     parser.add_argument(
         "--cutoff", type=_share, metavar="X", help="cell cut-off, for dysplasianet alone"
@@ -193,6 +194,13 @@ def _add_data(commands) -> None:
         metavar="FILE",
         help="keep the division that a model was trained with (training/splits/pbc.csv); images "
         "that are not in it go to test",
+    )
+    parser.add_argument(
+        "--also",
+        type=_names,
+        default=(),
+        metavar="NAMES",
+        help="folders of SOURCE that are classes beside the eight: a,b,c",
     )
     _add_making(parser)
 
@@ -339,6 +347,40 @@ def _add_evaluate(commands) -> None:
         metavar="MODEL",
         help="keep it with this model, which has the same network (default: MODEL)",
     )
+
+
+def _add_unknown(commands) -> None:
+    parser = _command(
+        commands,
+        "unknown",
+        "unknown",
+        "Measure what a model that names cells makes of cells that it never saw",
+    )
+    parser.add_argument("model", metavar="MODEL", help="a model's name, or a bundle's folder")
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="a manifest's folder")
+    parser.add_argument(
+        "--split",
+        default="test",
+        metavar="NAME",
+        help="split of the known cells (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--unknown",
+        type=Path,
+        metavar="DIR",
+        help="unknown cells, a sub-folder for each type (default: the manifest's cells of the "
+        "classes that the model was trained without)",
+    )
+    parser.add_argument(
+        "--group",
+        default="auto",
+        choices=GROUPS,
+        help="what ties cells together (default: %(default)s, the first that every cell has)",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    output.add_argument("--out", type=Path, metavar="FILE", help="write the JSON document there")
+    output.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots")
 
 
 def _add_calibrate(commands) -> None:
@@ -490,7 +532,7 @@ def _add_serve(commands) -> None:
             help=f"{text} (default: %(default)s)",
         )
     _add_decision(parser)
-    _add_models(parser)
+    _add_models(parser, specialists=False)
 
 
 def _add_outputs(parser: argparse.ArgumentParser, html: bool = True) -> None:
@@ -523,14 +565,23 @@ def _add_minimum(parser) -> None:
     )
 
 
-def _add_models(parser: argparse.ArgumentParser) -> None:
+def _add_models(parser: argparse.ArgumentParser, specialists: bool = True) -> None:
     models = parser.add_argument_group("models")
     for name, what in (("model1", "names cells"), ("dysplasianet", "scores neutrophils")):
         models.add_argument(
             f"--{name}",
-            default=name,
+            # Where specialists are declared, they may name another one.
+            default=None if specialists and name == "dysplasianet" else name,
             metavar="MODEL",
-            help=f"the model that {what}: a name, or a bundle's folder (default: %(default)s)",
+            help=f"the model that {what}: a name, or a bundle's folder (default: {name})",
+        )
+    if specialists:
+        models.add_argument(
+            "--specialists",
+            type=Path,
+            metavar="FILE",
+            help="YAML that says which models the cells of a class go on to (default: "
+            "specialists.yaml of the model that names cells)",
         )
     _add_threads(models)
 
@@ -575,6 +626,13 @@ def _among(text: str) -> str:
             + (f"; got {unknown}" if unknown else f"; got {text}")
         )
     return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"must be names with commas between, got '{text}'")
+    return names
 
 
 def _positive(text: str) -> int:

@@ -33,6 +33,7 @@ __all__ = [
     "serve",
     "train",
     "transfer",
+    "unknown",
     "verify",
 ]
 
@@ -45,7 +46,12 @@ def predict_smear(arguments: Namespace) -> int:
     from cellnet.outputs import check_writable
 
     check_writable(arguments.csv, arguments.html)
-    found = predict.predict_smear(arguments.smear, **_decision(arguments), progress=True)
+    found = predict.predict_smear(
+        arguments.smear,
+        **_decision(arguments),
+        specialists=arguments.specialists,
+        progress=True,
+    )
     if arguments.csv:
         _write(arguments.csv, report.cells_csv(found))
     if arguments.html:
@@ -67,7 +73,11 @@ def predict_smears(arguments: Namespace) -> int:
     from cellnet import predict
 
     summary = predict.predict_smears(
-        arguments.cohort, arguments.out, **_decision(arguments), progress=True
+        arguments.cohort,
+        arguments.out,
+        **_decision(arguments),
+        specialists=arguments.specialists,
+        progress=True,
     )
     log.info("%s", summary.told(arguments.out))
     return 1 if summary.failed else 0
@@ -115,6 +125,7 @@ def data_prepare(arguments: Namespace) -> int:
         arguments.out,
         seed=arguments.seed,
         sides=arguments.sides,
+        also=arguments.also,
     )
     _print_text(made.summary())
     return 0
@@ -217,8 +228,10 @@ def evaluate(arguments: Namespace) -> int:
         arguments.usage_error("--note and --record-in go with --record NAME; give a name")
     if arguments.record and arguments.split in NO_TEST:
         arguments.usage_error(f"--record keeps what tests measured; {arguments.split} is none")
-    if arguments.among is not None and as_bundle(arguments.model).kind != "probabilities":
-        arguments.usage_error(f"--among chooses classes, {arguments.model} answers none")
+    if arguments.among is not None and not as_bundle(arguments.model).names_the_eight:
+        arguments.usage_error(
+            f"--among chooses among Model 1's eight classes, {arguments.model} does not name them"
+        )
     check_writable(arguments.out, arguments.html)
     if arguments.record:
         record.check(arguments.record, arguments.model, arguments.record_in)
@@ -241,6 +254,32 @@ def evaluate(arguments: Namespace) -> int:
         _print_json(found)
     else:
         from cellnet.evaluation_page import summary
+
+        _print_text(summary(found))
+    return 0
+
+
+def unknown(arguments: Namespace) -> int:
+    """``cellnet unknown``."""
+    from cellnet.outputs import check_writable
+    from cellnet.unknown import FITTED_ON, unknown
+
+    if arguments.split == FITTED_ON:
+        arguments.usage_error(f"--split {FITTED_ON} is what distances are fitted on; give another")
+    check_writable(arguments.out, arguments.html)
+    found = unknown(
+        arguments.model,
+        arguments.manifest,
+        arguments.split,
+        unknown=arguments.unknown,
+        html=arguments.html,
+        out=arguments.out,
+        group=arguments.group,
+    )
+    if arguments.json:
+        _print_json(found)
+    else:
+        from cellnet.unknown_page import summary
 
         _print_text(summary(found))
     return 0

@@ -13,8 +13,10 @@ import datetime
 import hashlib
 import io
 import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +35,9 @@ __all__ = ["to_litert", "write_bundle"]
 
 QUANTISE_FROM = 1_000_000
 """Parameters from which a network is stored with 8-bit weights."""
+
+HISTORY = ("loss", "accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
+"""Figures of each epoch that a bundle keeps (figure 6.2 of the thesis shows the first four)."""
 
 
 def write_bundle(model: keras.Model, recipe: Recipe, sets: TrainingSet, folder: Path) -> Path:
@@ -142,6 +147,8 @@ def _fill(
         "output": {
             "kind": "probabilities" if recipe.target == "class" else "granularity",
             "classes": list(sets.classes) if recipe.target == "class" else None,
+            **({"of": recipe.of} if recipe.of else {}),
+            **({"labels": recipe.classes} if recipe.classes else {}),
         },
         "weights": {
             "file": "model.tflite",
@@ -174,8 +181,8 @@ def _fill(
     (part / bundle.FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
-def _course(recipe: Recipe, run: Path) -> dict[str, int | float]:
-    """How long the run was, and which of its epochs was kept."""
+def _course(recipe: Recipe, run: Path) -> dict[str, Any]:
+    """How long the run was, which of its epochs was kept, and the figures of each epoch."""
     with (run / "log.csv").open(encoding="utf-8", newline="") as file:
         epochs = list(csv.DictReader(file))
     # Of equals the later is kept, as the checkpoint does.
@@ -184,7 +191,20 @@ def _course(recipe: Recipe, run: Path) -> dict[str, int | float]:
         "epochs_run": len(epochs),
         "epoch_kept": int(best["epoch"]),
         recipe.training.monitor: round(float(best[recipe.training.monitor]), 4),
+        "history": _history(epochs),
     }
+
+
+def _history(epochs: Sequence[Mapping[str, str]]) -> dict[str, list[int] | list[float | None]]:
+    """The figures of ``log.csv`` as lists over epochs; a loss that was no number is None."""
+    figures: dict[str, list[int] | list[float | None]] = {
+        "epoch": [int(row["epoch"]) for row in epochs]
+    }
+    for name in HISTORY:
+        if all(name in row for row in epochs):
+            values = [float(row[name]) for row in epochs]
+            figures[name] = [round(it, 6) if math.isfinite(it) else None for it in values]
+    return figures
 
 
 def _golden(trained: bundle.Bundle) -> bytes:

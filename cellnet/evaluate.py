@@ -39,16 +39,18 @@ from cellnet.truth import (
     describe_manifest,
     groups_of,
     normal_and_dysplastic,
+    places_of,
     read_diagnoses,
     read_patients,
     score_smears,
     suppression_of,
+    unknown_labels,
 )
 
 if TYPE_CHECKING:
     from cellnet.bundle import Bundle
 
-__all__ = ["SCHEMA", "evaluate"]
+__all__ = ["SCHEMA", "cautions", "course_of", "environment", "evaluate", "told_groups"]
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,9 @@ SCHEMA = "cellnet/evaluation/1"
 COHORT_TESTS = ("test-by-cell", "test-by-smear", "proof-of-concept")
 SMEAR_SPLITS = ("test-by-smear", "proof-of-concept")
 
+
+THESIS = {"source": "Acevedo 2020, table 6.2", "balanced_accuracy": 0.954}
+"""What the thesis reports of Model 1, on cells of its own that were never published."""
 
 NO_TEST = ("train", "validation")
 """Splits that measure nothing: a model has seen them."""
@@ -96,7 +101,8 @@ def evaluate(
         progress: show bars on standard error.
 
     Returns:
-        The answer, ``"schema": "cellnet/evaluation/1"``, of plain JSON values; ``kind`` is
+        The answer, ``"schema": "cellnet/evaluation/1"``, of plain JSON values; ``training`` is the
+        course of the training as far as the bundle keeps it, ``kind`` is
         ``classes`` (see :func:`cellnet.measure.measure_classes`) or ``granularity``, with ``sets``:
         by split, ``cells`` (:func:`cellnet.measure.measure_cells`) and, for smears,
         ``smears_as_run`` and ``smears_by_known_neutrophils``
@@ -115,7 +121,8 @@ def evaluate(
         require_plots()
     bundle = model if isinstance(model, Bundle) else load(model)
     if not isinstance(manifest, Manifest):
-        manifest = read_manifest(manifest)
+        own = {} if bundle.names_the_eight else bundle.labels
+        manifest = read_manifest(manifest, also=unknown_labels(own))
     head: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": "classes" if bundle.kind == "probabilities" else "granularity",
@@ -124,8 +131,9 @@ def evaluate(
         "split": split,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "cellnet": __version__,
-        "environment": _environment(),
+        "environment": environment(),
         "bootstrap": {"samples": repeats, "seed": seed},
+        "training": course_of(bundle),
     }
     if bundle.kind == "probabilities":
         result = _classes(bundle, manifest, split, among, group, repeats, seed, progress)
@@ -163,6 +171,26 @@ def evaluate(
     return result
 
 
+def course_of(bundle: Bundle) -> dict[str, Any]:
+    """Tell how a bundle was trained, epoch by epoch, where it says so.
+
+    Returns:
+        ``epoch_kept`` and ``history`` (``epoch`` and lists of figures as long as it); None where
+        the bundle does not keep them.
+
+    Raises:
+        CellnetError: the lists are not of one length.
+    """
+    told = bundle.description.get("training") or {}
+    history = told.get("history")
+    if history is not None and len({len(values) for values in history.values()}) != 1:
+        raise CellnetError(
+            f"the bundle {bundle.folder} is damaged: the lists of training.history in its "
+            "bundle.json differ in length; train it again, or take the history out"
+        )
+    return {"epoch_kept": told.get("epoch_kept"), "history": history}
+
+
 # --- eight classes -----------------------------------------------------------------------------
 
 
@@ -176,30 +204,55 @@ def _classes(
     seed: int,
     progress: bool,
 ) -> dict[str, Any]:
-    """Measure Model 1; see :func:`evaluate`."""
+    """Measure Model 1, or a specialist on the cells of its own classes; see :func:`evaluate`."""
     rows = manifest.split(split)
-    wanted = _among(among, rows)
-    left_out = Counter(row.label for row in rows if wanted and row.label not in wanted)
-    rows = [row for row in rows if not wanted or row.label in wanted]
-    if not rows:
+    classes = bundle.classes
+    if bundle.names_the_eight:
+        wanted = _among(among, rows)
+        places = {row.path: CLASSES.index(row.label) for row in rows if row.label in CLASSES}
+        used = [row for row in rows if not wanted or row.label in wanted]
+    else:
+        if among is not None:
+            raise CellnetError(
+                f"classes are chosen (--among {among}) among Model 1's eight; {bundle.name} tells "
+                f"{', '.join(classes)} apart"
+            )
+        wanted = None
+        shown = places_of(bundle.labels, rows, manifest)
+        places = {
+            row.path: place for row, place in zip(rows, shown, strict=True) if place is not None
+        }
+        used = [row for row in rows if row.path in places]
+    kept = {row.path for row in used}
+    left_out = Counter(row.label for row in rows if row.path not in kept)
+    if not used:
         raise CellnetError(
-            f"the split '{split}' has no cell of the classes {', '.join(wanted or ())}"
+            f"the split '{split}' has no cell of the classes {', '.join(wanted or classes)}"
         )
-    found = answer(bundle, manifest, rows, progress)
+    found = answer(bundle, manifest, used, progress)
     column, groups = groups_of(found.rows, group)
-    truth = np.array([CLASSES.index(row.label) for row in found.rows])
-    measured = measure_classes(truth, found.outputs, groups, wanted, repeats, seed)
+    truth = np.array([places[row.path] for row in found.rows])
+    measured = measure_classes(truth, found.outputs, groups, wanted, repeats, seed, classes)
     return {
         "n": len(found.rows),
-        "groups": _told_groups(column, groups),
+        "groups": told_groups(column, groups),
         "among": None if wanted is None else list(wanted),
-        "left_out": {name: left_out[name] for name in CLASSES if left_out[name]},
+        "published": THESIS if wanted is None and _is_model1(bundle) else None,
+        "left_out": {name: left_out[name] for name in sorted(left_out)},
         "unreadable": found.unreadable,
-        "warnings": _warnings(bundle, manifest, found.rows, column, found.unreadable, left_out),
+        "warnings": cautions(bundle, manifest, found.rows, column, found.unreadable, left_out),
         **measured,
         "subsets": _subsets(found, truth, groups),
-        "mistakes": _mistakes(found, truth),
+        "mistakes": _mistakes(found, truth, classes),
     }
+
+
+def _is_model1(bundle: Bundle) -> bool:
+    """Whether it is the thesis's Model 1, trained with all of its classes."""
+    description = bundle.description
+    left_out = (description.get("data") or {}).get("left_out")
+    named = bundle.names_the_eight and description["network"]["name"] == "model1"
+    return named and not left_out
 
 
 def _among(among: str | Sequence[str] | None, rows: Sequence[Row]) -> tuple[str, ...] | None:
@@ -247,7 +300,7 @@ def _subsets(found: Answers, truth: np.ndarray, groups: np.ndarray | None) -> li
     ]
 
 
-def _mistakes(found: Answers, truth: np.ndarray) -> list[dict[str, Any]]:
+def _mistakes(found: Answers, truth: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Every cell that the program's rule names wrongly, the surest mistakes first."""
     wrong = []
     called = name_cells(found.outputs)
@@ -257,8 +310,8 @@ def _mistakes(found: Answers, truth: np.ndarray) -> list[dict[str, Any]]:
         wrong.append(
             {
                 "file": row.path,
-                "truth": row.label,
-                "called": (*CLASSES, OTHER)[named],
+                "truth": classes[label],
+                "called": (*classes, OTHER)[named],
                 "probability": float(values.max()),
                 "probability_of_truth": float(values[label]),
             }
@@ -328,7 +381,7 @@ def _granularity(
         column, groups = groups_of(used, group)
         if used:
             measured["cells"] = {
-                "groups": _told_groups(column, groups),
+                "groups": told_groups(column, groups),
                 **measure_cells(
                     suppression_of(used),
                     scores,
@@ -359,7 +412,7 @@ def _granularity(
         },
         "classifier": None if namer is None else namer.identity(),
         "unreadable": _once(unreadable),
-        "warnings": [*_warnings(bundle, manifest, every, None, unreadable, {}), *warnings],
+        "warnings": [*cautions(bundle, manifest, every, None, unreadable, {}), *warnings],
         "sets": sets,
     }
 
@@ -379,7 +432,7 @@ def _fitted_here(point: OperatingPoint, manifest: Manifest, split: str) -> list[
 # --- what both say -----------------------------------------------------------------------------
 
 
-def _warnings(
+def cautions(
     bundle: Bundle,
     manifest: Manifest,
     rows: Sequence[Row],
@@ -410,6 +463,14 @@ def _warnings(
     if left_out:
         told = ", ".join(f"{count} {name}" for name, count in left_out.items())
         found.append(f"cells of other classes were left out: {told}")
+    unknown = (bundle.description.get("data") or {}).get("left_out") or ()
+    for label in unknown:
+        number = sum(row.label == label for row in rows)
+        if number:
+            found.append(
+                f"{bundle.name} was trained without {label}: none of the {number} here can be "
+                "named right; 'cellnet unknown' measures what it calls them"
+            )
     drawn = sum("drawn" in row.source.lower() for row in rows)
     if drawn:
         found.append(f"{drawn} of {len(rows)} cells are drawn, not photographed")
@@ -422,7 +483,8 @@ def _is_elsewhere(bundle: Bundle, rows: Sequence[Row]) -> bool:
     return '"sources"' in trained and all(row.source and row.source not in trained for row in rows)
 
 
-def _told_groups(column: str | None, groups: np.ndarray | None) -> dict[str, Any]:
+def told_groups(column: str | None, groups: np.ndarray | None) -> dict[str, Any]:
+    """Say what the unit of the intervals is, and how many of them there are."""
     return {"by": column, "n": None if groups is None else len(set(groups.tolist()))}
 
 
@@ -430,7 +492,8 @@ def _once(entries: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     return [dict(pair) for pair in dict.fromkeys(tuple(entry.items()) for entry in entries)]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Name the machine and the packages that an answer rests on."""
     found = {
         "python": platform.python_version(),
         "machine": platform.machine(),

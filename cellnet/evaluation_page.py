@@ -8,8 +8,11 @@ matplotlib, which comes with the extra ``train``; it is imported when a page is 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from cellnet.cells import CLASSES
 from cellnet.measured_page import (
     COLOURS,
     DYSPLASTIC,
@@ -54,6 +57,11 @@ def render(result: dict[str, Any]) -> str:
     """
     require_plots()
     plots: dict[str, Any]
+    # Results that were stored before bundles kept the course of their training have no such key.
+    history = result.get("training", {}).get("history")
+    course = _course_plots(result["training"]) if history else {}
+    # The thesis's figures are of Model 1's classes; a specialist has others.
+    has_eight = result["kind"] == "classes" and result["confusion"]["rows"] == list(CLASSES)
     if result["kind"] == "classes":
         plots = {
             "Sensitivity and precision of each class": picture(
@@ -61,11 +69,19 @@ def render(result: dict[str, Any]) -> str:
                 "Sensitivity and precision of each class with 95 % intervals",
                 height=4.6,
             ),
-            "ROC, one class against all others": picture(
-                lambda axes: _rocs(axes, result), "ROC curves of the classes"
+            "ROC, one class against all others, and their mean"
+            + (" (thesis: figure 6.4)" if has_eight else ""): picture(
+                lambda axes: _rocs(axes, result), "ROC curves of the classes and their mean"
             ),
-            "The same, upper left corner": picture(
-                lambda axes: _rocs(axes, result, corner=True), "ROC curves, upper left corner"
+            **(
+                {
+                    "The same, upper left corner": picture(
+                        lambda axes: _rocs(axes, result, corner=True),
+                        "ROC curves, upper left corner",
+                    )
+                }
+                if _enters_the_corner(result["curves"])
+                else {}
             ),
             "Reliability of the probability": picture(
                 lambda axes: _reliability(axes, result["calibration"], "probability", "right"),
@@ -80,8 +96,32 @@ def render(result: dict[str, Any]) -> str:
     return (
         environment()
         .get_template("evaluation.html")
-        .render(result=result, plots=plots, ways=WAYS, most_mistakes=MOST_MISTAKES)
+        .render(
+            result=result,
+            plots=plots,
+            course=course,
+            macro=result.get("macro_roc"),
+            published=result.get("published"),
+            has_eight=has_eight,
+            ways=WAYS,
+            most_mistakes=MOST_MISTAKES,
+        )
     )
+
+
+def _course_plots(training: dict[str, Any]) -> dict[str, str]:
+    """Pictures of the training, by title; the thesis's figure 6.2."""
+    history = training["history"]
+    plots = {}
+    for what, across in (("accuracy", "share right"), ("loss", "loss (cross-entropy)")):
+        names = [name for name in (what, f"val_{what}") if name in history]
+        if names:
+            plots[f"{what.capitalize()} by epoch"] = picture(
+                lambda axes, names=names, across=across: _by_epoch(axes, training, names, across),
+                f"{what.capitalize()} of training and validation by epoch",
+                height=3.4,
+            )
+    return plots
 
 
 def _granularity_plots(way: str, found: dict[str, Any]) -> dict[str, str]:
@@ -124,6 +164,8 @@ def summary(result: dict[str, Any]) -> str:
         lines.append(_line("balanced accuracy", result["balanced_accuracy"]))
         for name, rule in result["rules"].items():
             lines.append(_line(f"{name}: balanced accuracy", rule["balanced_accuracy"]))
+        if result.get("macro_roc"):
+            lines.append(_line("AUC of the mean ROC curve", result["macro_roc"]["auc"]))
         error = result["calibration"]["expected_calibration_error"]
         lines.append(f"  expected calibration error {error:.4f}")
         for name, row in result["per_class"].items():
@@ -151,6 +193,25 @@ def _line(title: str, estimate: dict[str, Any]) -> str:
 
 
 # --- pictures ----------------------------------------------------------------------------------
+
+
+def _by_epoch(axes: Axes, training: dict[str, Any], names: Sequence[str], across: str) -> None:
+    history = training["history"]
+    for name in names:
+        is_validation = name.startswith("val_")
+        axes.plot(
+            history["epoch"],
+            [math.nan if value is None else value for value in history[name]],
+            "o-",
+            ms=4,
+            color=COLOURS[1 if is_validation else 0],
+            label="validation" if is_validation else "training",
+        )
+    if training["epoch_kept"] is not None:
+        axes.axvline(training["epoch_kept"], color=FAINT, lw=1, ls="--", label="epoch kept")
+    axes.set(xlabel="epoch", ylabel=across)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend()
 
 
 def _forest(axes: Axes, per_class: dict[str, Any]) -> None:
@@ -187,19 +248,39 @@ def _forest(axes: Axes, per_class: dict[str, Any]) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2)
 
 
+def _enters_the_corner(curves: dict[str, Any]) -> bool:
+    """Whether a curve passes where 1 - specificity is at most 0.1 and sensitivity 0.9 or more."""
+    return any(
+        rate <= 0.1 and found >= 0.9
+        for curve in curves.values()
+        if curve is not None
+        for rate, found in zip(curve["false_positive_rate"], curve["sensitivity"], strict=True)
+    )
+
+
 def _rocs(axes: Axes, result: dict[str, Any], corner: bool = False) -> None:
     for number, (name, curve) in enumerate(result["curves"].items()):
         if curve is None:
             continue
         area = decimal(result["per_class"][name]["auc"]["value"])
-        axes.step(
+        # Not in steps: where cells share a score the curve is a slope.
+        axes.plot(
             curve["false_positive_rate"],
             curve["sensitivity"],
-            where="post",
             color=COLOURS[number % len(COLOURS)],
             lw=1.8,
             ls="-" if number < 4 else (0, (4, 1.2)),
             label=f"{name} {area}",
+        )
+    mean = result.get("macro_roc")
+    if mean and mean["curve"]:
+        axes.plot(
+            mean["curve"]["false_positive_rate"],
+            mean["curve"]["sensitivity"],
+            color=INK,
+            lw=2.6,
+            ls=(0, (1, 1)),
+            label=f"mean {decimal(mean['auc']['value'])}",
         )
     axes.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":")
     unit_square(axes, "1 - specificity", "sensitivity")

@@ -7,7 +7,7 @@ but without it nothing can be said of how well classes part.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,14 @@ from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.images import decode_image, read_bytes
 from cellnet.manifest import Row, read_manifest
 from cellnet.predict import collect
-from cellnet.truth import describe_manifest, groups_of, normal_and_dysplastic, suppression_of
+from cellnet.truth import (
+    describe_manifest,
+    groups_of,
+    normal_and_dysplastic,
+    places_of,
+    suppression_of,
+    unknown_labels,
+)
 
 __all__ = ["SPLIT", "Cell", "Cells", "find_cells", "is_manifest", "read_cell"]
 
@@ -76,7 +83,12 @@ def is_manifest(path: Path) -> bool:
     return path.suffix.lower() == ".csv" or (path / "manifest.csv").is_file()
 
 
-def find_cells(paths: Sequence[Path], kind: str, split: str | None = None) -> Cells:
+def find_cells(
+    paths: Sequence[Path],
+    kind: str,
+    split: str | None = None,
+    classes: Mapping[str, Sequence[str]] | None = None,
+) -> Cells:
     """List the images to explain.
 
     Args:
@@ -86,6 +98,8 @@ def find_cells(paths: Sequence[Path], kind: str, split: str | None = None) -> Ce
         kind: What the network answers. Of a manifest, ``granularity`` takes the neutrophils alone,
             labelled ``normal`` or ``dysplastic`` where it is known what was taken out of them.
         split: Of the manifest; None for `SPLIT`.
+        classes: Of a network with classes of its own, the labels and sub-types that each is made
+            of: of a manifest, these cells alone are taken, labelled by their class.
 
     Raises:
         CellnetError: There is no image, or the manifest cannot be read or lacks the split.
@@ -98,9 +112,26 @@ def find_cells(paths: Sequence[Path], kind: str, split: str | None = None) -> Ce
         return Cells(cells, unreadable=unreadable)
     if len(paths) > 1:
         raise CellnetError(f"a manifest is explained alone, got {', '.join(map(str, paths))}")
-    manifest = read_manifest(manifests[0])
+    manifest = read_manifest(manifests[0], also=unknown_labels(classes or {}))
     rows = manifest.split(split or SPLIT)
     warnings = []
+    if classes:
+        shown = places_of(classes, rows, manifest)
+        others = shown.count(None)
+        rows = [
+            replace(row, label=list(classes)[place])
+            for row, place in zip(rows, shown, strict=True)
+            if place is not None
+        ]
+        if others:
+            warnings.append(
+                f"left out: {others} cells of the manifest that are not of {', '.join(classes)}"
+            )
+        if not rows:
+            raise CellnetError(
+                f"the split '{split or SPLIT}' of {manifest.file} has no cell of "
+                f"{', '.join(classes)}"
+            )
     if kind == "granularity":
         others = sum(row.label != NEUTROPHIL for row in rows)
         rows = [row for row in rows if row.label == NEUTROPHIL]

@@ -95,7 +95,7 @@ def _compare_smears(bundle: Bundle, answer: Answer) -> float:
 def _decider(bundle: Bundle) -> Callable[[np.ndarray], str]:
     """What a decision rests on in one image's answer."""
     if bundle.kind == "probabilities":
-        return lambda answer: name_cell(answer)[0]
+        return lambda answer: name_cell(answer, bundle.classes)[0]
     cutoff = bundle.operating_point().cutoff
     return lambda answer: "dysplastic" if is_dysplastic(answer[0], cutoff) else "normal"
 

@@ -25,6 +25,8 @@ from cellnet.metrics import (
     calibration_error,
     confusion_matrix,
     f1_scores,
+    macro_auc,
+    macro_curve,
     one_against_all,
     proportion,
     reliability,
@@ -52,33 +54,36 @@ def measure_classes(
     among: Sequence[str] | None = None,
     repeats: int = REPEATS,
     seed: int = 0,
+    classes: Sequence[str] = CLASSES,
 ) -> dict[str, Any]:
-    """Measure an eight-class network.
+    """Measure a network that names classes, Model 1's eight or a specialist's own.
 
     Three rules name a cell. ``program``, the one that the program follows and the one that the
     top-level numbers stand for: the class whose probability is over 0.5, else "other", which is
-    never right. ``free``: the most probable of the eight. ``forced``, where ``among`` is given: the
+    never right. ``free``: the most probable of all. ``forced``, where ``among`` is given: the
     most probable of those classes alone, for laboratories that name fewer.
 
     Args:
-        truth: (n,) int, indices into `cellnet.cells.CLASSES`; n at least 1.
-        probabilities: (n, 8) float in [0, 1].
+        truth: (n,) int, indices into ``classes``; n at least 1.
+        probabilities: (n, classes) float in [0, 1].
         groups: (n,) patient, smear or source cell of each item, or None for independent cells.
         among: the classes of the rule ``forced``, or None.
         repeats: bootstrap samples.
         seed: seed of the bootstrap.
+        classes: what the network tells apart, in the order of its probabilities.
 
     Returns:
         ``accuracy``, ``balanced_accuracy``, ``other``, ``per_class``, ``confusion``,
-        ``calibration``, ``curves`` and ``rules``. Estimates are dictionaries with ``value``,
-        ``ci95``, ``n`` and ``method``; None where the data cannot give a value.
+        ``calibration``, ``curves`` (a ROC curve for each class against all others), ``macro_roc``
+        (their mean: ``auc``, ``classes``, ``curve``) and ``rules``. Estimates are dictionaries with
+        ``value``, ``ci95``, ``n`` and ``method``; None where the data cannot give a value.
 
     Raises:
         ValueError: where shapes or classes are wrong, or there is no cell.
     """
     truth = np.asarray(truth, dtype=np.int64)
     probabilities = np.asarray(probabilities, dtype=np.float64)
-    size = len(CLASSES)
+    size = len(classes)
     if not len(truth) or probabilities.shape != (len(truth), size):
         raise ValueError(
             f"probabilities must have shape (n, {size}) for n > 0 cells, got "
@@ -89,7 +94,7 @@ def measure_classes(
     called = name_cells(probabilities)
     scores = f1_scores(truth, called, size, size + 1, groups, repeats, seed)
     per_class: dict[str, Any] = {}
-    for label, name in enumerate(CLASSES):
+    for label, name in enumerate(classes):
         shares = one_against_all(truth, called, label, groups)
         per_class[name] = {
             "cells": int(np.count_nonzero(truth == label)),
@@ -101,20 +106,20 @@ def measure_classes(
             ).to_json(),
         }
     right = best == truth
-    rules = {
-        "free": _rule(truth, best, CLASSES, "the most probable of the eight", groups, repeats, seed)
-    }
+    told = f"the most probable of the {'eight' if tuple(classes) == CLASSES else size}"
+    rules = {"free": _rule(truth, best, classes, told, groups, repeats, seed, classes)}
     if among is not None:
-        kept = [label for label, name in enumerate(CLASSES) if name in among]
+        kept = [label for label, name in enumerate(classes) if name in among]
         forced = np.asarray(kept)[probabilities[:, kept].argmax(axis=1)]
         rules["forced"] = _rule(
             truth,
             forced,
-            [CLASSES[label] for label in kept],
-            "the most probable of " + ", ".join(CLASSES[label] for label in kept),
+            [classes[label] for label in kept],
+            "the most probable of " + ", ".join(classes[label] for label in kept),
             groups,
             repeats,
             seed,
+            classes,
         )
     return {
         "rule": f"the class with a probability over {HOLDS}, else {OTHER}, which is never right",
@@ -122,12 +127,12 @@ def measure_classes(
         "balanced_accuracy": balanced_accuracy(
             truth, called, size, size + 1, groups, repeats, seed
         ).to_json(),
-        "classes_with_cells": [name for name in CLASSES if per_class[name]["cells"]],
+        "classes_with_cells": [name for name in classes if per_class[name]["cells"]],
         "other": proportion(called == size, groups).to_json(),
         "per_class": per_class,
         "confusion": {
-            "rows": list(CLASSES),
-            "columns": [*CLASSES, OTHER],
+            "rows": list(classes),
+            "columns": [*classes, OTHER],
             "counts": confusion_matrix(truth, called, size, size + 1).tolist(),
         },
         "calibration": _calibration(
@@ -135,9 +140,40 @@ def measure_classes(
         ),
         "curves": {
             name: _curve(truth == label, probabilities[:, label], lower=False)
-            for label, name in enumerate(CLASSES)
+            for label, name in enumerate(classes)
         },
+        "macro_roc": _macro(truth, probabilities, groups, repeats, seed, classes),
         "rules": rules,
+    }
+
+
+def _macro(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    groups: np.ndarray | None,
+    repeats: int,
+    seed: int,
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """The mean of the classes' ROC curves, of those that have one, and its area."""
+    kept = [label for label in range(len(classes)) if 0 < np.sum(truth == label) < len(truth)]
+    curve = None
+    if len(kept) > 1:
+        rate, mean = macro_curve(
+            [roc_curve(truth == label, probabilities[:, label]) for label in kept]
+        )
+        # Evenly along the curve: most of its corners lie where it is flat.
+        along = np.concatenate([[0.0], np.cumsum(np.diff(rate) + np.diff(mean))])
+        wanted = np.linspace(0, along[-1], 2 * CURVE_POINTS)
+        at = np.unique(np.append(np.searchsorted(along, wanted - 1e-12), len(rate) - 1))
+        curve = {
+            "false_positive_rate": rate[at].round(6).tolist(),
+            "sensitivity": mean[at].round(6).tolist(),
+        }
+    return {
+        "auc": macro_auc(truth, probabilities, groups, repeats, seed).to_json(),
+        "classes": [classes[label] for label in kept],
+        "curve": curve,
     }
 
 
@@ -149,10 +185,11 @@ def _rule(
     groups: np.ndarray | None,
     repeats: int,
     seed: int,
+    classes: Sequence[str],
 ) -> dict[str, Any]:
     """Accuracy, sensitivity by class and confusion of another way to name cells."""
-    size = len(CLASSES)
-    columns = [CLASSES.index(name) for name in names]
+    size = len(classes)
+    columns = [list(classes).index(name) for name in names]
     rows = [label for label in range(size) if (truth == label).any()]
     return {
         "rule": told,
@@ -161,11 +198,11 @@ def _rule(
             truth, called, size, None, groups, repeats, seed
         ).to_json(),
         "sensitivity": {
-            CLASSES[label]: one_against_all(truth, called, label, groups)["sensitivity"].to_json()
+            classes[label]: one_against_all(truth, called, label, groups)["sensitivity"].to_json()
             for label in rows
         },
         "confusion": {
-            "rows": [CLASSES[label] for label in rows],
+            "rows": [classes[label] for label in rows],
             "columns": list(names),
             "counts": confusion_matrix(truth, called, size)[np.ix_(rows, columns)].tolist(),
         },

@@ -14,7 +14,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from cellnet.cells import CLASSES
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.images import find_images
 from cellnet.operating_point import is_dysplastic
@@ -30,6 +29,7 @@ from cellnet.smears import (
     predict_smears,
     told_passed_over,
 )
+from cellnet.specialists import Declared
 
 __all__ = [
     "PREDICTIONS_SCHEMA",
@@ -51,7 +51,8 @@ def predict_smear(
     folder: str | os.PathLike[str],
     *,
     model1: Source = "model1",
-    dysplasianet: Source = "dysplasianet",
+    dysplasianet: Source | None = None,
+    specialists: Declared | None = None,
     cutoff: float | None = None,
     threshold: float | None = None,
     min_neutrophils: int | None = None,
@@ -63,7 +64,10 @@ def predict_smear(
     Args:
         folder: Single-cell images of one smear, sub-folders included.
         model1: The bundle that names cells: its name, its folder or the loaded bundle.
-        dysplasianet: The bundle that scores neutrophils, likewise.
+        dysplasianet: The bundle that scores neutrophils, likewise; None for the one that
+            `specialists` declares, or ``dysplasianet``.
+        specialists: Which networks cells of a class go on to: a YAML file, or by class a bundle or
+            a list of them; None for ``specialists.yaml`` beside `model1`'s weights.
         cutoff: Takes the place of the fitted cell cut-off, in [0, 1].
         threshold: Takes the place of the fitted smear threshold, in [0, 1].
         min_neutrophils: Takes the place of the stated minimum.
@@ -75,7 +79,7 @@ def predict_smear(
 
     Raises:
         CellnetError: There is no such folder, no image in it can be read, a model is missing or
-            damaged, or there is no operating point.
+            damaged, there is no operating point, or specialists cannot be used as declared.
     """
     folder = Path(folder)
     listing = find_images(folder)
@@ -84,6 +88,7 @@ def predict_smear(
     reader = SmearReader(
         model1,
         dysplasianet,
+        specialists=specialists,
         cutoff=cutoff,
         threshold=threshold,
         min_neutrophils=min_neutrophils,
@@ -142,8 +147,8 @@ def predict(
                 dysplastic = is_dysplastic(score, cutoff)
                 cells.append({"file": name, "granularity": score, "dysplastic": dysplastic})
             else:
-                label, probability = name_cell(output)
-                values = dict(zip(CLASSES, map(float, output), strict=True))
+                label, probability = name_cell(output, bundle.classes)
+                values = dict(zip(bundle.classes, map(float, output), strict=True))
                 cells.append(
                     {
                         "file": name,

@@ -8,12 +8,14 @@ silently do nothing. The resolved recipe goes into the run folder and into the b
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cellnet.augment import View as AugmentView
+from cellnet.bundle import class_names_fault
+from cellnet.cells import CLASSES, NEUTROPHIL
 from cellnet.errors import CellnetError
 from cellnet.networks import BUILDERS
 
@@ -49,6 +51,9 @@ class Data(Strict):
         simulated_per_class: Simulated training neutrophils with, and as many without, granules.
         drawn: Share of each class that is drawn from nothing.
         drawn_per_class: Drawn cells of each class to choose from.
+        left_out: Classes that give no image, neither to train with nor to choose the epoch by, and
+            none that is simulated or drawn: cells that the network then has never seen (section
+            6.4). It keeps an output for each. Only where the eight classes are the target.
     """
 
     adapter: Literal["pbc", "folder"]
@@ -58,6 +63,7 @@ class Data(Strict):
     simulated_per_class: int = Field(default=3000, gt=0)
     drawn: Share = 0.0
     drawn_per_class: int = Field(default=0, ge=0)
+    left_out: tuple[Literal[CLASSES], ...] = ()
 
 
 class View(Strict):
@@ -121,6 +127,10 @@ class Recipe(Strict):
         version: Of the bundle; whoever trains weights says which they are.
         licence: Of the bundle's weights.
         target: What the network answers with: one of the classes, or a granularity score.
+        classes: The classes of a specialist network, by name the labels or sub-types that each is
+            made of; a list stands for classes that are one label or sub-type each. None for the
+            eight of Model 1.
+        of: The class of Model 1 whose cells the specialist is for; None for any.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -128,10 +138,86 @@ class Recipe(Strict):
     version: str = Field(default="0.0.0", pattern=r"^\d+\.\d+\.\d+$")
     licence: str = "not stated"
     target: Literal["class", "granularity"]
+    classes: dict[str, list[str]] | None = None
+    of: Literal[CLASSES] | None = None
     network: Network
     data: Data
     views: list[View] = Field(min_length=1)
     training: Training
+
+    @model_validator(mode="before")
+    @classmethod
+    def _explicit(cls, content: Any) -> Any:
+        """Write out what a short recipe leaves to be understood."""
+        if not isinstance(content, dict) or not isinstance(content.get("classes"), (dict, list)):
+            return content
+        classes, network = content["classes"], content.get("network")
+        if isinstance(classes, list):
+            if len({str(name) for name in classes}) < len(classes):
+                raise ValueError(f"classes: each once, got {', '.join(map(str, classes))}")
+            classes = {str(name): [name] for name in classes}
+        else:
+            # A single label need not stand in brackets.
+            classes = {
+                name: [members] if isinstance(members, str) else members
+                for name, members in classes.items()
+            }
+        content = {**content, "classes": classes}
+        if isinstance(network, dict) and isinstance(network.get("arguments", {}), dict):
+            arguments = {"classes": len(classes), **(network.get("arguments") or {})}
+            content["network"] = {**network, "arguments": arguments}
+        return content
+
+    @model_validator(mode="after")
+    def _specialist(self) -> Recipe:
+        """Check what goes with classes of one's own, and what does not."""
+        if self.classes is None:
+            if self.of is not None:
+                raise ValueError("of is for a specialist network; give its classes too")
+            return self
+        if self.target != "class":
+            raise ValueError("classes go with the target class")
+        fault = class_names_fault(list(self.classes))
+        if fault:
+            raise ValueError(f"classes: {fault}")
+        if set(self.classes) == set(CLASSES):
+            raise ValueError("classes: these are Model 1's eight; leave them out")
+        members = [member for group in self.classes.values() for member in group]
+        if not all(self.classes.values()) or any(not member.strip() for member in members):
+            raise ValueError("classes: each is made of one label or sub-type, or more")
+        if len({member.lower() for member in members}) < len(members):
+            raise ValueError("classes: a label or sub-type can be in one of them alone")
+        if self.network.arguments.get("classes") != len(self.classes):
+            raise ValueError(
+                f"network.arguments.classes is {self.network.arguments.get('classes')}, but the "
+                f"recipe names {len(self.classes)} classes; leave it out"
+            )
+        if self.data.hypogranulated or self.data.drawn:
+            raise ValueError(
+                "data.hypogranulated and data.drawn are for the eight classes; leave them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_enough(self) -> Recipe:
+        """Check that what is left out can be, and that something is left."""
+        left_out = self.data.left_out
+        if left_out and (self.target != "class" or self.classes is not None):
+            raise ValueError(
+                "data.left_out is for the eight classes of the target class, got "
+                f"{', '.join(left_out)}; leave it out"
+            )
+        if len(set(left_out)) < len(left_out) or len(left_out) > len(CLASSES) - 2:
+            raise ValueError(
+                "data.left_out names each class once and leaves two or more to learn, got "
+                f"{', '.join(left_out)}"
+            )
+        if self.data.hypogranulated and NEUTROPHIL in left_out:
+            raise ValueError(
+                f"data.hypogranulated is {self.data.hypogranulated:g}, but data.left_out names "
+                f"{NEUTROPHIL}; leave one of them out"
+            )
+        return self
 
     def augment_views(self) -> list[AugmentView]:
         """The views as the augmentation takes them."""

@@ -28,7 +28,18 @@ FILE = "metrics.json"
 
 # Too long for a summary, or said elsewhere in it.
 _LEFT_OUT = frozenset(
-    {"schema", "environment", "curve", "curves", "scores", "smears", "mistakes", "rows"}
+    {
+        "schema",
+        "environment",
+        "training",
+        "published",
+        "curve",
+        "curves",
+        "scores",
+        "smears",
+        "mistakes",
+        "rows",
+    }  # fmt: skip
 )
 _DIGITS = 6
 

@@ -69,6 +69,9 @@ def smear_text(
         lines += ["", *_scale_lines(report, pen)]
     lines += ["", f"Differential of {_count(len(report.cells), 'cell')}"]
     lines += _differential_lines(report, pen)
+    for name, found in report.specialist_counts.items():
+        title = f"{_count(found['cells'], 'cell')} of the class {found['of']}, by {name}"
+        lines += ["", *pen.wrap(printable(title)), *_count_lines(found, pen)]
     if report.warnings:
         lines += ["", pen.paint("33", "Warnings")]
         lines += [line for text in report.warnings for line in pen.item(printable(text))]
@@ -131,10 +134,17 @@ def confidence_sentence(report: SmearReport) -> str:
 
 
 def cells_csv(report: SmearReport) -> str:
-    """Make a table of a smear: a header, then a row for each cell."""
+    """Make a table of a smear: a header, then a row for each cell.
+
+    A specialist's columns are empty where it was not asked about the cell.
+    """
     header = ["file", "label", "probability", *CLASSES, "granularity", "dysplastic"]
-    rows = [
-        [
+    for one in report.specialists:
+        name = safe_cell(one.name)
+        header += [name, *(f"{name}: {column}" for column in ("probability", *one.classes))]
+    rows = []
+    for cell in report.cells:
+        row = [
             safe_cell(cell.file),
             cell.label,
             cell.probability,
@@ -142,8 +152,13 @@ def cells_csv(report: SmearReport) -> str:
             cell.granularity,
             cell.dysplastic,
         ]
-        for cell in report.cells
-    ]
+        for one in report.specialists:
+            said = cell.specialists.get(one.name)
+            if said is None:
+                row += [None] * (2 + len(one.classes))
+            else:
+                row += [said.label, said.probability, *said.probabilities.values()]
+        rows.append(row)
     return _csv(header, rows)
 
 
@@ -152,7 +167,7 @@ def predictions_csv(document: Mapping[str, Any]) -> str:
     rows = []
     header = ["file", "granularity", "dysplastic"]
     if "cutoff" not in document:
-        header = ["file", "label", "probability", *CLASSES]
+        header = ["file", "label", "probability", *_classes_of(document)]
     for cell in document["cells"]:
         values = {**cell, **cell.get("probabilities", {}), "file": safe_cell(cell["file"])}
         rows.append([values[name] for name in header])
@@ -171,8 +186,9 @@ def predictions_text(document: Mapping[str, Any], *, width: int = 80) -> str:
             for cell in cells
         ]
     else:
-        lines = [f"{'file':<{room}}  {'label':<12}  probability"]
-        answers = [f"{cell['label']:<12}  {cell['probability']:11.4f}" for cell in cells]
+        wide = max(12, *(len(name) for name in _classes_of(document)))
+        lines = [f"{'file':<{room}}  {'label':<{wide}}  probability"]
+        answers = [f"{cell['label']:<{wide}}  {cell['probability']:11.4f}" for cell in cells]
     for cell, answer in zip(cells, answers, strict=True):
         lines.append(f"{_shorten(printable(cell['file']), room):<{room}}  {answer}")
     if document["unreadable"]:
@@ -260,6 +276,25 @@ def _differential_lines(report: SmearReport, pen: _Pen) -> list[str]:
         shown = f"  {name:<12} {count:5d}  {percent(share):>7}  {bar}"
         lines.append(shown.rstrip())
     return lines
+
+
+def _count_lines(found: Mapping[str, Any], pen: _Pen) -> list[str]:
+    """A line for each class of a specialist: how many cells, and their share."""
+    wide = max(12, *(len(name) for name in found["counts"]))
+    most = max(found["counts"].values()) or 1
+    room = max(pen.width - 20 - wide, 1)
+    lines = []
+    for name, count in found["counts"].items():
+        share = found["fractions"][name]
+        bar = pen.bar * max(round(count / most * room), 1 if count else 0)
+        told = "" if share is None else percent(share)
+        lines.append(f"  {name:<{wide}} {count:5d}  {told:>7}  {bar}".rstrip())
+    return lines
+
+
+def _classes_of(document: Mapping[str, Any]) -> list[str]:
+    """What the network of a document with names tells apart."""
+    return list(document["cells"][0]["probabilities"])
 
 
 def _unreadable_lines(entries: Sequence[Mapping[str, str]], pen: _Pen) -> list[str]:

@@ -205,9 +205,13 @@ class ResultsFile:
                 "write that file; choose another --out"
             )
         for key, value in self._made_with.items():
-            if document.get(key) != value:
+            found = document.get(key)
+            if key == "specialists":
+                parts = found.items() if isinstance(found, dict) else ()
+                found = {name: asked.get("of") for name, asked in parts if isinstance(asked, dict)}
+            if found != value:
                 raise CellnetError(
-                    f"{self.file} was made with {key} {_short(document.get(key))}, but now it is "
+                    f"{self.file} was made with {key} {_short(found)}, but now it is "
                     f"{_short(value)}; repeat the old choice, or choose another --out"
                 )
         names = of_files(
@@ -246,6 +250,8 @@ def _short(value: Any) -> str:
     """A value for a message: of models the name, the version and the beginning of the hash."""
     if not isinstance(value, dict):
         return str(value)
+    if all(isinstance(of, str) for of in value.values()):
+        return ", ".join(f"{name} for {of}" for name, of in value.items()) or "none"
     return ", ".join(
         f"{model.get('name')} {model.get('version')} ({str(model.get('sha256'))[:12]})"
         for model in value.values()

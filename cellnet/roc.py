@@ -10,13 +10,25 @@ differ in the last digits agree. NumPy alone. What the cuts mean for cells and s
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cellnet.intervals import REPEATS, Estimate, bootstrap_interval, distinct_groups
 
-__all__ = ["Choice", "Roc", "area", "auc", "midranks", "roc_curve", "youden"]
+__all__ = [
+    "Choice",
+    "Roc",
+    "area",
+    "auc",
+    "macro_auc",
+    "macro_curve",
+    "midranks",
+    "roc_curve",
+    "weighted_area",
+    "youden",
+]
 
 _Z95 = 1.959963984540054
 
@@ -293,18 +305,137 @@ def auc(
         sizes = (float(positive.sum()), float((~positive).sum()))
     else:
         method = "bootstrap by group"
-        _, place = np.unique(score, return_inverse=True)
-        place = place.reshape(-1)
-        size = int(place.max()) + 1
-
-        def resampled(weights: np.ndarray) -> float:
-            high = np.bincount(place, weights=weights * positive, minlength=size)
-            low = np.bincount(place, weights=weights * ~positive, minlength=size)
-            pairs = high.sum() * low.sum()
-            return float(high @ (np.cumsum(low) - 0.5 * low) / pairs) if pairs else math.nan
-
+        resampled = weighted_area(positive, score)
         interval = bootstrap_interval(resampled, positive, number, repeats, seed)[0]
         sizes = (float(len(np.unique(number[positive]))), float(len(np.unique(number[~positive]))))
     if interval is None or not NEAR_END < value < 1 - NEAR_END or interval[0] == interval[1]:
         method, interval = "newcombe", _newcombe(value, *sizes)
     return Estimate(value, interval, len(positive), method)
+
+
+def weighted_area(positive: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Prepare the area under a ROC curve for bootstrap samples: the scores are sorted once.
+
+    Args:
+        positive: (n,) bool, the truth.
+        score: (n,) finite float; high ones speak for positive.
+
+    Returns:
+        A function from (n,) weights, how often each item was drawn, to the area; NaN where the
+        sample holds no positive or no negative.
+
+    Raises:
+        ValueError: where shapes differ or a score is not finite.
+    """
+    positive, score = _check(positive, score)
+    values, place = np.unique(score, return_inverse=True)
+    place, size = place.reshape(-1), len(values)
+
+    def resampled(weights: np.ndarray) -> float:
+        high = np.bincount(place, weights=weights * positive, minlength=size)
+        low = np.bincount(place, weights=weights * ~positive, minlength=size)
+        pairs = high.sum() * low.sum()
+        return float(high @ (np.cumsum(low) - 0.5 * low) / pairs) if pairs else math.nan
+
+    return resampled
+
+
+def macro_curve(curves: Sequence[Roc]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of several ROC curves, each class weighing the same (thesis, figure 6.4).
+
+    The common grid is every false positive rate at which one of the curves has a corner, so nothing
+    is lost between grid points: the area under the mean curve is the mean of the areas. A rate at
+    which a curve rises stands twice, with the sensitivity before and after.
+
+    Args:
+        curves: One or more.
+
+    Returns:
+        (m,) false positive rates, rising from 0 to 1, and (m,) mean sensitivities.
+
+    Raises:
+        ValueError: where there is no curve.
+    """
+    if not curves:
+        raise ValueError("a mean of ROC curves needs one or more of them")
+    rates = [curve.false_positives / curve.negatives for curve in curves]
+    grid = np.unique(np.concatenate(rates))
+    before, after = np.zeros(len(grid)), np.zeros(len(grid))
+    for rate, curve in zip(rates, curves, strict=True):
+        at, first = np.unique(rate, return_index=True)
+        last = np.append(first[1:], len(rate)) - 1
+        found = curve.sensitivity
+        # Between two of its own corners a curve is a line; at a corner it may rise straight up.
+        right = np.clip(np.searchsorted(at, grid), 0, len(at) - 1)
+        left = np.maximum(right - 1, 0)
+        is_corner = at[right] == grid
+        width = np.where(is_corner, 1.0, at[right] - at[left])
+        part = (grid - at[left]) / width
+        between = found[last[left]] + part * (found[first[right]] - found[last[left]])
+        before += np.where(is_corner, found[first[right]], between)
+        after += np.where(is_corner, found[last[right]], between)
+    mean = np.stack([before, after], axis=1).reshape(-1) / len(curves)
+    return np.repeat(grid, 2), mean
+
+
+def macro_auc(
+    truth: np.ndarray,
+    scores: np.ndarray,
+    groups: np.ndarray | None = None,
+    repeats: int = REPEATS,
+    seed: int = 0,
+) -> Estimate:
+    """Area under the mean of the one-against-all ROC curves, with a bootstrap interval.
+
+    The bootstrap is stratified by class, and by groups where they are given. Where it shows no
+    spread, as where every area is 1, Newcombe's intervals of the areas are combined (Zou and
+    Donner, Statistics in Medicine 27 (2008) 1693-1702), and ``method`` says so.
+
+    Args:
+        truth: (n,) int in [0, classes).
+        scores: (n, classes) finite float.
+        groups: (n,) group of each item, or None.
+        repeats: bootstrap samples.
+        seed: seed of the bootstrap.
+
+    Returns:
+        The estimate over the classes that have items and are not all there is; None without two
+        such classes.
+
+    Raises:
+        ValueError: where shapes differ or a score is not finite.
+    """
+    truth, scores = np.asarray(truth), np.asarray(scores, dtype=np.float64)
+    present = [label for label in range(scores.shape[1]) if 0 < (truth == label).sum() < len(truth)]
+    number = distinct_groups(groups, len(truth))
+    method = "stratified bootstrap" if number is None else "bootstrap by group"
+    if len(present) < 2:
+        return Estimate(None, None, len(truth), method)
+    areas = [area(truth == label, scores[:, label]) for label in present]
+    value = float(np.mean(areas))
+    resampled = [weighted_area(truth == label, scores[:, label]) for label in present]
+    interval = bootstrap_interval(
+        lambda weights: float(np.mean([one(weights) for one in resampled])),
+        truth,
+        number,
+        repeats,
+        seed,
+    )[0]
+    if interval is None or interval[1] - interval[0] < 1e-12:
+        method = "combined newcombe"
+        units = np.arange(len(truth)) if number is None else number
+        ends = [
+            _newcombe(
+                found,
+                float(len(np.unique(units[truth == label]))),
+                float(len(np.unique(units[truth != label]))),
+            )
+            for label, found in zip(present, areas, strict=True)
+        ]
+        low = math.sqrt(sum((a - end[0]) ** 2 for a, end in zip(areas, ends, strict=True)))
+        high = math.sqrt(sum((end[1] - a) ** 2 for a, end in zip(areas, ends, strict=True)))
+        interval = (
+            max(0.0, value - low / len(present)),
+            min(1.0, value + high / len(present)),
+        )
+    return Estimate(value, interval, len(truth), method)

@@ -12,10 +12,10 @@ import hashlib
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ from cellnet.cells import NEUTROPHIL
 from cellnet.errors import UnreadableImage
 from cellnet.images import decode_image, read_bytes
 from cellnet.runtime import default_threads
-from cellnet.smear import name_cell
+from cellnet.smear import Opinion, Specialist, name_cell
 
 __all__ = ["CellReader", "Reading", "in_order", "progress_bar", "score_files"]
 
@@ -44,11 +44,13 @@ class Reading:
         probabilities: ``(8,) float32``, Model 1's answer.
         granularity: DysplasiaNet's score where Model 1 says neutrophil, else None.
         look: Size, stain and hash of the pixels.
+        specialists: By name of each specialist of the cell's class, what it says.
     """
 
     probabilities: np.ndarray
     granularity: float | None
     look: Look
+    specialists: Mapping[str, Opinion] = field(default_factory=dict)
 
 
 class CellReader:
@@ -57,13 +59,21 @@ class CellReader:
     Attributes:
         model1: The bundle that names cells.
         dysplasianet: The bundle that scores neutrophils.
+        specialists: Who else is asked about the cells of a class, and its bundle.
     """
 
-    def __init__(self, model1: Bundle, dysplasianet: Bundle):
-        self.model1 = model1.require("probabilities")
+    def __init__(
+        self,
+        model1: Bundle,
+        dysplasianet: Bundle,
+        specialists: Sequence[tuple[Specialist, Bundle]] = (),
+    ):
+        self.model1 = model1.require_eight()
         self.dysplasianet = dysplasianet.require("granularity")
+        self.specialists = tuple(specialists)
         self._name = model1.runtime()
         self._score = dysplasianet.runtime()
+        self._ask = [(one, bundle, bundle.runtime()) for one, bundle in self.specialists]
 
     def __call__(self, path: Path) -> Reading | UnreadableImage:
         """Read one image; an unreadable one is returned as the error that says why."""
@@ -80,18 +90,23 @@ class CellReader:
         except UnreadableImage as error:
             return error
         probabilities = self._name.predict(self.model1.prepare(image)[None])[0]
-        score = None
-        if name_cell(probabilities)[0] == NEUTROPHIL:
+        score, label = None, name_cell(probabilities)[0]
+        if label == NEUTROPHIL:
             score = float(self._score.predict(self.dysplasianet.prepare(image)[None])[0, 0])
-        return Reading(probabilities, score, look_at(image))
+        said = {
+            one.name: Opinion.of(one, runtime.predict(bundle.prepare(image)[None])[0])
+            for one, bundle, runtime in self._ask
+            if one.of == label
+        }
+        return Reading(probabilities, score, look_at(image), said)
 
     def warm_up(self) -> None:
-        """Run both networks once, so that the first image is not slower than the others.
+        """Run every network once, so that the first image is not slower than the others.
 
         Raises:
             CellnetError: One of them cannot be run.
         """
-        for runtime in (self._name, self._score):
+        for runtime in (self._name, self._score, *(it for _, _, it in self._ask)):
             runtime.predict(np.zeros((1, *runtime.shape), np.float32))
 
 
@@ -117,7 +132,7 @@ def score_files(
 
     Yields:
         For each path, in the order given: the path as it was given, and either the answer,
-        ``(outputs,) float32`` (8 probabilities, or one score), or the error that says why the image
+        ``(outputs,) float32`` (probabilities, or one score), or the error that says why the image
         cannot be read.
 
     Raises:

@@ -81,6 +81,8 @@ def serve(
     reader = SmearReader(
         model1,
         dysplasianet,
+        # The app, which shows these answers, knows both networks and no others.
+        specialists={},
         cutoff=cutoff,
         threshold=threshold,
         min_neutrophils=min_neutrophils,

@@ -28,7 +28,9 @@ __all__ = [
     "UNSUSPECTED",
     "WHO_SHARE",
     "CellRow",
+    "Opinion",
     "SmearReport",
+    "Specialist",
     "judge",
     "name_cell",
     "name_cells",
@@ -53,6 +55,51 @@ FEW_CELLS = 30  # the thesis's smears hold 30 to 100 cells (table 5.1)
 
 
 @dataclass(frozen=True)
+class Specialist:
+    """A network that says more of the cells of one class; it takes no part in the decision.
+
+    Attributes:
+        name: Of its bundle, and its role in a report.
+        of: The class whose cells it is asked about.
+        classes: What it tells apart, in the order of its probabilities.
+    """
+
+    name: str
+    of: str
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a specialist says of one cell.
+
+    Attributes:
+        label: One of its classes, or ``other``.
+        probability: The largest of its probabilities.
+        probabilities: By class.
+    """
+
+    label: str
+    probability: float
+    probabilities: Mapping[str, float]
+
+    @classmethod
+    def of(cls, specialist: Specialist, probabilities: Sequence[float] | np.ndarray) -> Opinion:
+        """Read a specialist's answer, ``(classes,)`` in [0, 1], by the rule of `name_cell`."""
+        label, probability = name_cell(probabilities, specialist.classes)
+        values = map(float, probabilities)
+        return cls(label, probability, dict(zip(specialist.classes, values, strict=True)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The opinion as it stands in a report."""
+        return {
+            "label": self.label,
+            "probability": self.probability,
+            "probabilities": dict(self.probabilities),
+        }
+
+
+@dataclass(frozen=True)
 class CellRow:
     """What was found out about one image.
 
@@ -64,6 +111,7 @@ class CellRow:
         granularity: DysplasiaNet's score in [0, 1], higher is more granular; None unless
             neutrophil.
         dysplastic: Whether the score is at or below the cut-off; None unless neutrophil.
+        specialists: By name of each specialist of the cell's class, what it says.
     """
 
     file: str
@@ -72,6 +120,7 @@ class CellRow:
     probabilities: tuple[float, ...]
     granularity: float | None = None
     dysplastic: bool | None = None
+    specialists: Mapping[str, Opinion] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The row as it stands in a report."""
@@ -82,6 +131,12 @@ class CellRow:
             "probabilities": dict(zip(CLASSES, self.probabilities, strict=True)),
             "granularity": self.granularity,
             "dysplastic": self.dysplastic,
+            # Only where there are some, as in a report.
+            **(
+                {"specialists": {name: it.to_dict() for name, it in self.specialists.items()}}
+                if self.specialists
+                else {}
+            ),
         }
 
     @classmethod
@@ -91,6 +146,7 @@ class CellRow:
         probabilities: Sequence[float] | np.ndarray,
         granularity: float | None,
         cutoff: float,
+        specialists: Mapping[str, Opinion] | None = None,
     ) -> CellRow:
         """Read the networks' answers for one image.
 
@@ -100,18 +156,20 @@ class CellRow:
             granularity: DysplasiaNet's score for a neutrophil; whatever it is, it is left out of
                 the row of another cell.
             cutoff: A neutrophil is dysplastic where its score is at or below it.
+            specialists: What the specialists of its class say, by their names.
 
         Raises:
             CellnetError: A neutrophil comes without a score.
         """
         label, probability = name_cell(probabilities)
         values = tuple(float(value) for value in probabilities)
+        said = specialists or {}
         if label != NEUTROPHIL:
-            return cls(file, label, probability, values)
+            return cls(file, label, probability, values, specialists=said)
         if granularity is None:
             raise CellnetError(f"the neutrophil {file} has no granularity score")
         score = float(granularity)
-        return cls(file, label, probability, values, score, is_dysplastic(score, cutoff))
+        return cls(file, label, probability, values, score, is_dysplastic(score, cutoff), said)
 
 
 @dataclass(frozen=True)
@@ -120,7 +178,8 @@ class SmearReport:
 
     Attributes:
         smear: The folder's name.
-        models: By role (``model1``, ``dysplasianet``): name, version and weights' hash.
+        models: By role (``model1``, ``dysplasianet``, names of specialists): name, version and
+            weights' hash.
         cells: A row for each image that could be read, in the order of the files' names.
         unreadable: ``{"file", "reason"}`` of each image that could not.
         cutoff: Of the granularity score, for a cell.
@@ -129,6 +188,7 @@ class SmearReport:
         warnings: Sentences for people.
         copies: Names of the rows whose image repeats that of an earlier one. They are counted like
             any other, but make no decision and no confidence that was not there without them.
+        specialists: Who was asked more of the cells of a class, beside DysplasiaNet.
         point: Where cut-off and threshold come from; not part of the document.
     """
 
@@ -141,6 +201,7 @@ class SmearReport:
     min_neutrophils: int
     warnings: tuple[str, ...] = ()
     copies: frozenset[str] = frozenset()
+    specialists: tuple[Specialist, ...] = ()
     point: OperatingPoint | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -170,6 +231,28 @@ class SmearReport:
     def dysplastic_fraction_ci95(self) -> tuple[float, float] | None:
         """Exact (Clopper-Pearson) 95 % interval of the share; None without a neutrophil."""
         return clopper_pearson(self.dysplastic, self.neutrophils) if self.neutrophils else None
+
+    @property
+    def specialist_counts(self) -> dict[str, dict[str, Any]]:
+        """What each specialist was asked and said, by its name.
+
+        Returns:
+            ``of`` (the class), ``cells`` (how many of it), ``counts`` and ``fractions`` of them by
+            the specialist's classes and ``other``; fractions are None without a cell.
+        """
+        found = {}
+        for one in self.specialists:
+            said = [cell.specialists[one.name].label for cell in self.cells if cell.label == one.of]
+            counts = {name: said.count(name) for name in (*one.classes, OTHER)}
+            found[one.name] = {
+                "of": one.of,
+                "cells": len(said),
+                "counts": counts,
+                "fractions": {
+                    name: count / len(said) if said else None for name, count in counts.items()
+                },
+            }
+        return found
 
     @property
     def without_copies(self) -> SmearReport:
@@ -233,20 +316,24 @@ class SmearReport:
             "warnings": list(self.warnings),
             # Only where there are some, as corrections.
             **({"copies": sorted(self.copies)} if self.copies else {}),
+            **({"specialists": self.specialist_counts} if self.specialists else {}),
         }
 
 
-def name_cell(probabilities: Sequence[float] | np.ndarray) -> tuple[str, float]:
+def name_cell(
+    probabilities: Sequence[float] | np.ndarray, classes: Sequence[str] = CLASSES
+) -> tuple[str, float]:
     """Name a cell: its class where a probability is over 0.5, else ``other`` (section 6.4).
 
     Args:
-        probabilities: ``(8,)`` in [0, 1], in the order of `cellnet.cells.CLASSES`.
+        probabilities: ``(classes,)`` in [0, 1], in the classes' order.
+        classes: What the network tells apart; the eight of Model 1 where nothing is given.
 
     Returns:
         The label, and the largest probability.
 
     Raises:
-        CellnetError: There are not eight, or one is no number.
+        CellnetError: There are not as many as classes, or one is no number.
 
     Example:
         >>> name_cell([0, 0, 0, 0, 0, 0.25, 0.75, 0])
@@ -255,25 +342,26 @@ def name_cell(probabilities: Sequence[float] | np.ndarray) -> tuple[str, float]:
         ('other', 0.5)
     """
     values = np.asarray(probabilities, dtype=np.float64)
-    if values.shape != (len(CLASSES),) or not np.isfinite(values).all():
+    if values.shape != (len(classes),) or not np.isfinite(values).all():
         raise CellnetError(
-            f"a cell has {len(CLASSES)} probabilities, all of them numbers, got "
+            f"a cell has {len(classes)} probabilities, all of them numbers, got "
             f"{np.array2string(values, threshold=20)}"
         )
-    return (*CLASSES, OTHER)[int(name_cells(values[None])[0])], float(values.max())
+    return (*classes, OTHER)[int(name_cells(values[None])[0])], float(values.max())
 
 
 def name_cells(probabilities: np.ndarray) -> np.ndarray:
     """Name many cells by the rule of `name_cell`, which stands here alone.
 
     Args:
-        probabilities: ``(n, 8)`` in [0, 1], in the order of `cellnet.cells.CLASSES`.
+        probabilities: ``(n, classes)`` in [0, 1]; Model 1's are in the order of
+            `cellnet.cells.CLASSES`.
 
     Returns:
-        ``(n,) int64``, places in `cellnet.cells.CLASSES`; their number, 8, for ``other``.
+        ``(n,) int64``, places among the classes; their number, 8 of Model 1, for ``other``.
     """
     values = np.asarray(probabilities, dtype=np.float64)
-    return np.where(values.max(axis=1) > HOLDS, values.argmax(axis=1), len(CLASSES))
+    return np.where(values.max(axis=1) > HOLDS, values.argmax(axis=1), values.shape[1])
 
 
 def judge(
@@ -285,6 +373,7 @@ def judge(
     unreadable: Sequence[Mapping[str, str]] = (),
     warnings: Sequence[str] = (),
     copies: Iterable[str] = (),
+    specialists: Sequence[Specialist] = (),
 ) -> SmearReport:
     """Judge one smear.
 
@@ -296,6 +385,7 @@ def judge(
         unreadable: ``{"file", "reason"}`` of each image that could not.
         warnings: What was noticed beside the rows; warnings about the rows are added here.
         copies: Names of the rows whose image repeats that of an earlier one.
+        specialists: Who was asked more of the cells of a class; the rows hold what they said.
     """
     return SmearReport(
         smear=smear,
@@ -307,6 +397,7 @@ def judge(
         min_neutrophils=point.minimum_neutrophils,
         warnings=(*_count_warnings(cells, len(unreadable)), *warnings),
         copies=frozenset(copies),
+        specialists=tuple(specialists),
         point=point,
     )
 

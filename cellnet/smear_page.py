@@ -96,6 +96,7 @@ def smear_page(
         confidence_sentence=confidence_sentence(report),
         scale=_scale(report),
         bars=_bars(report),
+        panels=_panels(report),
         groups=[_show(key, name, cells, pictures) for key, name, cells in groups],
         origin=_origin(report),
         who_share=WHO_SHARE,
@@ -214,6 +215,25 @@ def _bars(report: SmearReport) -> list[dict[str, Any]]:
             part = width * report.dysplastic / entry["count"]
         bars.append({"name": NAMES[name], "key": name, "width": width, "part": part, **entry})
     return bars
+
+
+def _panels(report: SmearReport) -> list[dict[str, Any]]:
+    """What each specialist said, for a table of its own."""
+    panels = []
+    for name, found in report.specialist_counts.items():
+        most = max(found["counts"].values()) or 1
+        bars = [
+            {
+                "name": label,
+                "count": count,
+                "fraction": found["fractions"][label],
+                "width": 100 * count / most,
+            }
+            for label, count in found["counts"].items()
+        ]
+        panels.append({"name": name, "of": NAMES[found["of"]], "cells": found["cells"],
+                       "bars": bars})  # fmt: skip
+    return panels
 
 
 def _origin(report: SmearReport) -> list[dict[str, str]]:

@@ -26,6 +26,7 @@ from cellnet.operating_point import OperatingPoint
 from cellnet.results import CONTENTS, ResultsFile, of_contents, of_files
 from cellnet.scoring import CellReader, Reading, in_order, progress_bar
 from cellnet.smear import DECISIONS, CellRow, SmearReport, judge
+from cellnet.specialists import Declared, declared
 
 __all__ = [
     "CohortSummary",
@@ -45,29 +46,38 @@ Source = str | os.PathLike[str] | Bundle
 
 
 class SmearReader:
-    """Both networks with their operating point, loaded once for any number of smears.
+    """All networks with the operating point, loaded once for any number of smears.
 
     Attributes:
-        cells: Both networks on one file.
+        cells: The networks on one file.
+        specialists: Who else is asked about the cells of a class.
         point: Cut-off, threshold and minimum of neutrophils.
-        models: Name, version and weights' hash of both, as they stand in a report.
+        models: Name, version and weights' hash of each, as they stand in a report.
         cautions: Warnings that stand in every report.
     """
 
     def __init__(
         self,
         model1: Source = "model1",
-        dysplasianet: Source = "dysplasianet",
+        dysplasianet: Source | None = None,
         *,
+        specialists: Declared | None = None,
         cutoff: float | None = None,
         threshold: float | None = None,
         min_neutrophils: int | None = None,
     ):
-        naming, scoring = as_bundle(model1), as_bundle(dysplasianet)
-        self.cells = CellReader(naming, scoring)
+        naming = as_bundle(model1).require_eight()
+        found = declared(naming, specialists, dysplasianet)
+        scoring = found.granularity
+        self.cells = CellReader(naming, scoring, found.others)
+        self.specialists = tuple(one for one, _ in found.others)
         self.point = scoring.operating_point(cutoff, threshold, min_neutrophils)
         self.cautions = _cautions(self.point, naming, threshold)
-        self.models = {"model1": naming.identity(), "dysplasianet": scoring.identity()}
+        self.models = {
+            "model1": naming.identity(),
+            "dysplasianet": scoring.identity(),
+            **{one.name: bundle.identity() for one, bundle in found.others},
+        }
 
     def report(
         self, name: str, listing: Listing, readings: Sequence[Reading | UnreadableImage]
@@ -97,6 +107,7 @@ class SmearReader:
                         reading.probabilities,
                         reading.granularity,
                         self.point.cutoff,
+                        reading.specialists,
                     )
                 )
                 looks.append(reading.look)
@@ -110,6 +121,7 @@ class SmearReader:
             unreadable=unreadable,
             warnings=[*self.cautions, *warnings, *told_passed_over(listing)],
             copies=find_copies(files, looks),
+            specialists=self.specialists,
         )
 
 
@@ -151,7 +163,8 @@ def predict_smears(
     out: str | os.PathLike[str],
     *,
     model1: Source = "model1",
-    dysplasianet: Source = "dysplasianet",
+    dysplasianet: Source | None = None,
+    specialists: Declared | None = None,
     cutoff: float | None = None,
     threshold: float | None = None,
     min_neutrophils: int | None = None,
@@ -171,6 +184,7 @@ def predict_smears(
         out: The file of JSON lines.
         model1: As `predict_smear`, like all that follow.
         dysplasianet: See there.
+        specialists: See there.
         cutoff: See there.
         threshold: See there.
         min_neutrophils: See there.
@@ -192,12 +206,15 @@ def predict_smears(
     reader = SmearReader(
         model1,
         dysplasianet,
+        specialists=specialists,
         cutoff=cutoff,
         threshold=threshold,
         min_neutrophils=min_neutrophils,
     )
     made_with = {
         "models": reader.models,
+        # The networks are those of `models`; this says which class's cells each was asked about.
+        "specialists": {one.name: one.of for one in reader.specialists},
         "cutoff": reader.point.cutoff,
         "threshold": reader.point.threshold,
         "min_neutrophils": reader.point.minimum_neutrophils,

@@ -198,6 +198,8 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _seeds(self) -> Study:
+        if self.data.left_out:
+            raise ValueError("data.left_out is for networks that name classes; leave it out")
         if self.first_stage.seed == self.training.seed:
             raise ValueError(
                 "first_stage.seed and training.seed must differ: the second stage begins from "

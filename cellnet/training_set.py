@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from cellnet.manifest import Manifest, Row, check_disjoint, counts, read_manifes
 from cellnet.outputs import write_text
 from cellnet.recipe import Recipe
 from cellnet.seen import sides_of
-from cellnet.truth import normal_and_dysplastic, suppression_of
+from cellnet.truth import normal_and_dysplastic, places_of, suppression_of, unknown_labels
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ def assemble(recipe: Recipe, data: Path, folder: Path, plan: Plan | None = None)
         CellnetError: The folder cannot be used, a class has no image, or an image stands on two
             sides of the split.
     """
-    cells = prepared_cells(data, folder, recipe.data.adapter, recipe.data.seed)
+    also = unknown_labels(recipe.classes or {})
+    cells = prepared_cells(data, folder, recipe.data.adapter, recipe.data.seed, also)
     cohort = drawn = None
     if recipe.target == "granularity" or recipe.data.hypogranulated:
         cohort = _cohort(recipe, cells, folder, plan)
@@ -88,7 +89,11 @@ def assemble(recipe: Recipe, data: Path, folder: Path, plan: Plan | None = None)
     if recipe.data.drawn:
         drawn = _drawn(recipe, folder)
     used = [manifest for manifest in (cells, cohort, drawn) if manifest is not None]
-    seen = sides_of(row for manifest in used for row in manifest.rows)
+    left_out = recipe.data.left_out
+    seen = sides_of(row for manifest in used for row in _taught(manifest.rows, left_out))
+    if recipe.classes is not None:
+        chosen, sets = _specialist(recipe, cells)
+        return replace(sets, seen=sides_of(chosen))
     if recipe.target == "class":
         return replace(_classes(recipe, cells, cohort, drawn), seen=seen)
     return replace(_granularity(recipe, cohort, drawn), seen=seen)
@@ -199,10 +204,13 @@ def _classes(
     train = cells.split("train")
     pools = []
     for index, label in enumerate(CLASSES):
+        if label in recipe.data.left_out:
+            continue
         photographed = [row for row in train if row.label == label]
         if not photographed:
             raise CellnetError(
-                f"the data have no {label} to train with; Model 1 needs all of {', '.join(CLASSES)}"
+                f"the data have no {label} to train with; Model 1 needs all of "
+                f"{', '.join(CLASSES)}, less what data.left_out names"
             )
         left = total
         if drawn is not None:
@@ -216,13 +224,60 @@ def _classes(
             pools.append(Pool(index, _paths(cohort, own), draws))
             left -= draws
         pools.append(Pool(index, _paths(cells, photographed), left))
-    validation = cells.split("validation")
+    validation = _taught(cells.split("validation"), recipe.data.left_out)
     return TrainingSet(
         CLASSES,
         tuple(pools),
         _paths(cells, validation),
         tuple(CLASSES.index(row.label) for row in validation),
         _about(recipe, cells, cohort, drawn),
+    )
+
+
+def _specialist(recipe: Recipe, cells: Manifest) -> tuple[list[Row], TrainingSet]:
+    """Classes of one's own, in equal parts; the rows that are used, and the set."""
+    names = tuple(recipe.classes)
+    shown = {
+        row.path: place
+        for row, place in zip(cells.rows, places_of(recipe.classes, cells.rows, cells), strict=True)
+        if place is not None
+    }
+    sides = {
+        side: [row for row in cells.rows if row.split == side and row.path in shown]
+        for side in ("train", "validation")
+    }
+    for place, name in enumerate(names):
+        for side, rows in sides.items():
+            if not any(shown[row.path] == place for row in rows):
+                there = sorted({row.label for row in cells.rows})
+                more = sorted({row.subtype for row in cells.rows if row.subtype})
+                raise CellnetError(
+                    f"the data have no {name} ({', '.join(recipe.classes[name])}) on the side "
+                    f"'{side}'; the labels of {cells.file} are {', '.join(there)}, its sub-types "
+                    f"{', '.join(more) or 'not known'}"
+                )
+    pools = [
+        Pool(
+            place,
+            _paths(cells, [row for row in sides["train"] if shown[row.path] == place]),
+            recipe.data.per_class,
+        )
+        for place in range(len(names))
+    ]
+    chosen = [row for row in cells.rows if row.path in shown]
+    about = {
+        "cells": {
+            "counts": counts([replace(row, label=names[shown[row.path]]) for row in chosen]),
+            "sources": sorted({_cited(row) for row in chosen}),
+            "seed": cells.about.get("seed"),
+        }
+    }
+    return chosen, TrainingSet(
+        names,
+        tuple(pools),
+        _paths(cells, sides["validation"]),
+        tuple(shown[row.path] for row in sides["validation"]),
+        about,
     )
 
 
@@ -252,16 +307,24 @@ def _granularity(recipe: Recipe, cohort: Manifest, drawn: Manifest | None) -> Tr
 def _about(
     recipe: Recipe, cells: Manifest | None, cohort: Manifest | None, drawn: Manifest | None
 ) -> dict:
-    """Counts by split and label of each manifest that was used, and its sources."""
-    about = {}
+    """Counts by split and label of each manifest that was used, its sources, what was left out."""
+    left_out = recipe.data.left_out
+    about = {"left_out": list(left_out)} if left_out else {}
     for name, manifest in (("cells", cells), ("cohort", cohort), ("drawn", drawn)):
         if manifest is not None:
             about[name] = {
-                "counts": counts(manifest.rows),
+                "counts": counts(_taught(manifest.rows, left_out)),
                 "sources": sorted({_cited(row) for row in manifest.rows}),
                 "seed": manifest.about.get("seed"),
             }
     return about
+
+
+def _taught(rows: Iterable[Row], left_out: Sequence[str]) -> list[Row]:
+    """Rows less those of the train and validation sides whose class is left out."""
+    return [
+        row for row in rows if row.label not in left_out or row.split not in ("train", "validation")
+    ]
 
 
 def _cited(row: Row) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cellnet.cells import CLASSES, DYSPLASTIC_FROM, NEUTROPHIL, NORMAL_UP_TO
+from cellnet.cells import CLASSES, DYSPLASTIC_FROM, NEUTROPHIL, NORMAL_UP_TO, SUBTYPES
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.manifest import Manifest, Row
 from cellnet.operating_point import is_dysplastic
@@ -37,10 +37,12 @@ __all__ = [
     "groups_of",
     "is_called_neutrophil",
     "normal_and_dysplastic",
+    "places_of",
     "read_diagnoses",
     "read_patients",
     "score_smears",
     "suppression_of",
+    "unknown_labels",
 ]
 
 _ROUNDING = 1e-4  # manifests write g with four decimals
@@ -54,7 +56,7 @@ class Answers:
 
     Attributes:
         rows: the n rows whose image could be used, in the manifest's order.
-        outputs: (n, 8) probabilities or (n, 1) granularity scores, float32.
+        outputs: (n, classes) probabilities or (n, 1) granularity scores, float32.
         unreadable: ``{"file", "reason"}`` of every other row.
     """
 
@@ -132,6 +134,59 @@ def normal_and_dysplastic(suppression: np.ndarray) -> tuple[np.ndarray, np.ndarr
             suppression <= NORMAL_UP_TO + _ROUNDING,
             suppression >= DYSPLASTIC_FROM - _ROUNDING,
         )
+
+
+def unknown_labels(classes: Mapping[str, Sequence[str]]) -> list[str]:
+    """List what classes of one's own are made of and only the user's folders can name.
+
+    Args:
+        classes: By class, labels and sub-types.
+
+    Returns:
+        Those that are neither one of the eight nor a sub-type that PBC knows, in small letters.
+    """
+    known = {*CLASSES, *SUBTYPES.values()}
+    members = [member.lower() for group in classes.values() for member in group]
+    return [member for member in members if member not in known]
+
+
+def places_of(
+    classes: Mapping[str, Sequence[str]], rows: Sequence[Row], manifest: Manifest
+) -> list[int | None]:
+    """Tell which of one's own classes each row shows.
+
+    A class is made of labels or sub-types. What is a label of the manifest is compared with the
+    label, everything else with the sub-type; small and large letters are the same.
+
+    Args:
+        classes: By class, labels and sub-types.
+        rows: Which rows.
+        manifest: Whose rows they are; all of its labels are known.
+
+    Returns:
+        For each row its class's place in `classes`; None for a row of none.
+
+    Raises:
+        CellnetError: A row is of two classes: one names its label, another one its sub-type.
+    """
+    labels = {*CLASSES, *(row.label for row in manifest.rows)}
+    of_label, of_subtype = {}, {}
+    for place, members in enumerate(classes.values()):
+        for member in members:
+            name = member.lower()
+            (of_label if name in labels else of_subtype)[name] = place
+    found: list[int | None] = []
+    for row in rows:
+        places = {of_label.get(row.label.lower()), of_subtype.get(row.subtype.lower())} - {None}
+        if len(places) > 1:
+            names = list(classes)
+            raise CellnetError(
+                f"{row.path} of {manifest.file} is of two classes: its label '{row.label}' makes "
+                f"it {names[of_label[row.label.lower()]]}, its sub-type '{row.subtype}' "
+                f"{names[of_subtype[row.subtype.lower()]]}; let each cell be of one"
+            )
+        found.append(places.pop() if places else None)
+    return found
 
 
 def groups_of(rows: Sequence[Row], by: str = "auto") -> tuple[str | None, np.ndarray | None]:

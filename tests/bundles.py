@@ -1,14 +1,15 @@
-"""Two bundles small enough to make in milliseconds, whose answers a test can foresee.
+"""Bundles small enough to make in milliseconds, whose answers a test can foresee.
 
-Both networks look at an image's mean colour alone, through a LiteRT file that is put together here
-without TensorFlow: red and green choose the class, blue is the granularity. So a test paints a
-cell's label and score, and knows what must come out.
+The networks look at an image's mean colour alone, through a LiteRT file that is put together here
+without TensorFlow: red and green choose the class, blue is the granularity, and what a specialist
+goes by. So a test paints a cell's label and score, and knows what must come out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -74,12 +75,23 @@ def make_bundles(folder: Path, point: bool = True) -> Path:
     return folder
 
 
-def make_bundle(folder: Path, name: str) -> Path:
-    """Write one bundle, ``model1`` or ``dysplasianet``, and return its folder."""
-    size, out = SIZES[name], folder / name
+def make_specialist(
+    folder: Path, name: str, classes: Sequence[str] = ("early", "late"), of: str | None = None
+) -> Path:
+    """Write a bundle with classes of its own, the first for cells painted with the least blue."""
+    return make_bundle(folder, name, classes, of)
+
+
+def make_bundle(
+    folder: Path, name: str, classes: Sequence[str] | None = None, of: str | None = None
+) -> Path:
+    """Write one bundle, ``model1``, ``dysplasianet`` or a specialist, and return its folder."""
+    size, out = SIZES.get(name, 28), folder / name
+    own, classes = classes is not None, CLASSES if classes is None else classes
+    named = own or name == "model1"
     out.mkdir(parents=True)
-    weights, bias = _weights(name)
-    model = _flatbuffer(size, weights, bias, lite.BuiltinOperator.SOFTMAX if name == "model1" else
+    weights, bias = _blues(len(classes)) if own else _weights(name)
+    model = _flatbuffer(size, weights, bias, lite.BuiltinOperator.SOFTMAX if named else
                         lite.BuiltinOperator.LOGISTIC)  # fmt: skip
     (out / "model.tflite").write_bytes(model)
     rng = np.random.default_rng(0)
@@ -87,7 +99,7 @@ def make_bundle(folder: Path, name: str) -> Path:
     images[:] = images.mean((1, 2), keepdims=True) * rng.uniform(0, 2, (4, 1, 1, 3))
     logits = images.mean((1, 2)) / 255 @ weights.T + bias
     outputs = 1 / (1 + np.exp(-logits))
-    if name == "model1":
+    if named:
         outputs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.savez(out / "golden.npz", images=images, outputs=outputs.astype(np.float32))
     description = {
@@ -104,8 +116,9 @@ def make_bundle(folder: Path, name: str) -> Path:
             "offset": 0.0,
         },
         "output": {
-            "kind": "probabilities" if name == "model1" else "granularity",
-            "classes": list(CLASSES) if name == "model1" else None,
+            "kind": "probabilities" if named else "granularity",
+            "classes": list(classes) if named else None,
+            **({"of": of} if of else {}),
         },
         "weights": {
             "file": "model.tflite",
@@ -162,6 +175,14 @@ def _weights(name: str) -> tuple[np.ndarray, np.ndarray]:
     places = np.array(list(PLACES.values()))
     weights = np.concatenate([places, np.zeros((len(places), 1))], 1)
     return 60 * weights, -30 * (places**2).sum(1)
+
+
+def _blues(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and biases of a specialist: nearest of `count` shades of blue, evenly apart."""
+    places = (np.arange(count) + 0.5) / count
+    weights = np.zeros((count, 3))
+    weights[:, 2] = 120 * places
+    return weights, -60 * places**2
 
 
 def _flatbuffer(size: int, weights: np.ndarray, bias: np.ndarray, last: int) -> bytes:

@@ -113,8 +113,7 @@ def section(report: dict[str, Any] | None, timed: dict[int, dict[str, Any] | Non
         timed: By number of runs at a time, the report of a study made for its time, or None.
     """
     parts = [
-        "Which DysplasiaNet? Chapter 5 of the thesis, by `make selections` "
-        "([how](selection.md))."
+        "Which DysplasiaNet? Chapter 5 of the thesis, by `make selections` ([how](selection.md))."
     ]
     parts += _study(report) if report else ["The study has not been run yet."]
     if all(timed.values()):

@@ -95,7 +95,7 @@ def test_missing_weights(models):
         ({"input__channels": "BGR"}, "'input.channels' must be RGB"),
         ({"input__scale": "1/255"}, "'input.scale' is '1/255'"),
         ({"output__kind": "logits"}, "'output.kind' must be probabilities or granularity"),
-        ({"output__classes": ["a", "b"]}, "'output.classes' must be"),
+        ({"output__classes": ["a", "a"]}, "'output.classes' must be .*each must be another"),
         ({"weights__format": "onnx"}, "'weights.format' must be litert"),
         ({"weights__file": "../model1/model.tflite"}, "'weights.file' must be a name"),
         ({"version": None}, "'version' is None"),

@@ -54,6 +54,10 @@ def test_a_large_network_is_quantised_and_its_float_weights_stay_beside(tmp_path
     quantised, whole = bundle.load(folder), bundle.load(tmp_path / "float32")
     assert quantised.description["training"] == {
         "epochs_run": 4, "epoch_kept": 3, "val_balanced_accuracy": 0.8,
+        "history": {
+            "epoch": [1, 2, 3, 4], "val_accuracy": [0.9, 0.7, 0.6, 0.8],
+            "val_balanced_accuracy": [0.5, 0.8, 0.8, 0.7],
+        },
     }  # fmt: skip
     assert quantised.description["weights"]["quantisation"] == "dynamic-range-int8"
     assert whole.description["weights"]["quantisation"] == "float32"

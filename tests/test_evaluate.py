@@ -217,6 +217,65 @@ def test_the_page_of_a_class_network(models, cells, tmp_path):
     assert "no patient" in html
 
 
+HISTORY = {
+    "epoch": [1, 2, 3],
+    "loss": [1.2, None, 0.4],
+    "accuracy": [0.5, 0.7, 0.9],
+    "val_loss": [1.3, 0.8, 0.6],
+    "val_accuracy": [0.4, 0.75, 0.8],
+}
+
+
+def keep_history(models, history):
+    file = models / "model1" / "bundle.json"
+    told = json.loads(file.read_text())
+    told["training"] = {"epochs_run": 3, "epoch_kept": 2, "history": history}
+    file.write_text(json.dumps(told))
+
+
+def test_the_page_shows_the_thesis_figures(models, cells, tmp_path):
+    """Figures 6.2 (where the bundle keeps its training), 6.3, 6.4, and table 6.2's value."""
+    pytest.importorskip("matplotlib")
+    keep_history(models, HISTORY)
+    page = tmp_path / "page.html"
+    found = evaluate("model1", cells.write(), html=page, repeats=20, progress=False)
+    assert found["training"] == {"epoch_kept": 2, "history": HISTORY}
+    assert found["published"] == {"source": "Acevedo 2020, table 6.2", "balanced_accuracy": 0.954}
+    html = page.read_text(encoding="utf-8")
+    for text in ("Thesis: figure 6.2", "figure 6.3", "figure 6.4", "Accuracy by epoch",
+                 "Loss by epoch", "95.4 % (Acevedo 2020, table 6.2)",
+                 "AUC of the mean ROC curve"):  # fmt: skip
+        assert text in html, text
+    assert html.count("<img ") == 6 and "was not kept" not in html
+    assert "AUC of the mean ROC curve" in summary(found)
+
+
+def test_a_bundle_without_its_course_says_so(classes_result, classes_page):
+    assert classes_result["training"] == {"epoch_kept": None, "history": None}
+    assert "The course of the training was not kept in this bundle" in classes_page
+    old = {key: value for key, value in classes_result.items() if key not in
+           ("training", "macro_roc", "published")}  # fmt: skip
+    assert "was not kept" in render(old)  # an answer that was stored by an earlier version
+
+
+def test_the_thesis_stands_beside_its_own_network_and_classes_alone(models, cells):
+    manifest = cells.write()
+    assert evaluate("model1", manifest, among="five", repeats=5, progress=False)[
+        "published"
+    ] is None  # fmt: skip
+    file = models / "model1" / "bundle.json"
+    file.write_text(file.read_text().replace('"data": {}', '"data": {"left_out": ["ig"]}'))
+    found = evaluate("model1", manifest, repeats=5, progress=False)
+    assert found["published"] is None
+    assert any("trained without ig: none of the 5 here" in text for text in found["warnings"])
+
+
+def test_a_course_whose_lists_differ_in_length_is_refused(models, cells):
+    keep_history(models, {"epoch": [1, 2], "loss": [0.5]})
+    with pytest.raises(CellnetError, match="training.history in its bundle.json differ in length"):
+        evaluate("model1", cells.write(), progress=False)
+
+
 def test_the_page_of_a_granularity_network(granularity_page):
     html = granularity_page
     for text in ("test-by-cell", "proof-of-concept", "Dysplastic share of each smear", "b-mds-0"):

@@ -62,6 +62,24 @@ def test_classes_without_cells_are_undefined():
     assert found["balanced_accuracy"]["value"] == 0.75
     assert found["classes_with_cells"] == ["basophil", "eosinophil"]
     assert found["curves"]["platelet"] is None
+    assert found["macro_roc"]["classes"] == ["basophil", "eosinophil"]
+    assert found["macro_roc"]["auc"]["value"] == 0.75
+
+
+def test_the_mean_of_the_curves_weighs_classes_alike():
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.arange(8), [400, 5, 5, 5, 5, 5, 5, 5])
+    values = rng.dirichlet(np.ones(8), len(truth))
+    found = measure_classes(truth, values, repeats=20)
+    mean, curve = found["macro_roc"], found["macro_roc"]["curve"]
+    areas = [row["auc"]["value"] for row in found["per_class"].values()]
+    assert mean["auc"]["value"] == pytest.approx(np.mean(areas))
+    assert mean["auc"]["method"] == "stratified bootstrap"
+    rate, found_share = curve["false_positive_rate"], curve["sensitivity"]
+    # Thinned for a plot, it still has nearly the area.
+    assert np.trapezoid(found_share, rate) == pytest.approx(mean["auc"]["value"], abs=0.01)
+    assert (rate[0], rate[-1], found_share[0], found_share[-1]) == (0, 1, 0, 1)
+    assert measure_classes(np.zeros(3, int), values[:3], repeats=5)["macro_roc"]["curve"] is None
 
 
 def test_measure_classes_refuses():

@@ -25,9 +25,11 @@ CANDIDATES = {
     )
 }
 #: Every network of the package: name, arguments, side of the input, outputs.
-CONTRACT = [("model1", {}, 224, 8), ("model1", {"batch_norm": True}, 224, 8)] + [
-    ("dysplasianet", arguments, 299, 1) for arguments in CANDIDATES.values()
-]
+CONTRACT = (
+    [("model1", {}, 224, 8), ("model1", {"batch_norm": True}, 224, 8)]
+    + [("dysplasianet", arguments, 299, 1) for arguments in CANDIDATES.values()]
+    + [("dysplasianet", {"blocks": 6, "classes": 3}, 299, 3)]
+)
 
 
 @pytest.mark.parametrize(("name", "arguments", "size", "outputs"), CONTRACT)
@@ -160,5 +162,7 @@ def test_wrong_arguments_name_what_was_given():
         networks.build("model1", depth=3)
     with pytest.raises(ValueError, match="blocks=9"):
         networks.build("dysplasianet", blocks=9)
+    with pytest.raises(ValueError, match="classes=0"):
+        networks.build("dysplasianet", classes=0)
     with pytest.raises(ValueError, match="at least two classes"):
         networks.build("model1", classes=1)

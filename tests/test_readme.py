@@ -41,6 +41,8 @@ STAND_INS: dict[str, str | None] = {
     # Hours, and minutes; tests/test_selection.py runs the small form.
     "make select-dysplasianet DATA=path/to/cells": "make --dry-run select-dysplasianet DATA=cells",
     "make select-small": "make --dry-run select-small",
+    # Two trainings; tests/test_unknown.py runs the small form.
+    "make unknown-cells DATA=path/to/cells": "make --dry-run unknown-cells DATA=cells",
     "cellnet select training/dysplasianet-selection.yaml --data path/to/cells --run runs/selection "
     "--jobs 2": "test -f training/dysplasianet-selection.yaml",
     # Downloads, and hours; tests/test_transfer.py runs the small form of each.
@@ -53,7 +55,7 @@ STAND_INS: dict[str, str | None] = {
 
 LANGUAGES = ("console", "python")
 #: Programs that a block may begin with; each is run unless STAND_INS names the whole command.
-PROGRAMS = ("cellnet", "make", "git")
+PROGRAMS = ("cellnet", "make", "git", "echo")
 
 
 def blocks(text: str) -> list[tuple[str, str]]:

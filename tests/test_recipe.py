@@ -74,3 +74,54 @@ def test_a_wrong_key_is_named(tmp_path, change, message):
 def test_a_missing_recipe_is_named(tmp_path):
     with pytest.raises(CellnetError, match="nothing.yaml"):
         read_recipe(tmp_path / "nothing.yaml")
+
+
+def test_a_specialists_recipe_is_written_out_whole(tmp_path):
+    text = (TRAINING / "neutrophil-maturity.yaml").read_text()
+    whole = read_recipe(TRAINING / "neutrophil-maturity.yaml")
+    assert whole.of == "neutrophil"
+    assert whole.classes == {"band": ["band neutrophil"], "segmented": ["segmented neutrophil"]}
+    short = text.replace("band: [band neutrophil]", "band: band neutrophil")
+    short = short.replace(", classes: 2", "")
+    assert short != text
+    (tmp_path / "short.yaml").write_text(short)
+    assert read_recipe(tmp_path / "short.yaml") == whole
+    begin, end = text.index("classes:\n"), text.index("network:")
+    listed = text[:begin] + "classes: [reactive, blast]\n" + text[end:]
+    (tmp_path / "listed.yaml").write_text(listed)
+    recipe = read_recipe(tmp_path / "listed.yaml")
+    assert recipe.classes == {"reactive": ["reactive"], "blast": ["blast"]}
+    write_recipe(recipe, tmp_path / "again.yaml")
+    assert read_recipe(tmp_path / "again.yaml") == recipe
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("  segmented: [segmented neutrophil]\n", ""), "two or more are needed"),
+        (("  segmented:", "  Segmented:"), "small letters"),
+        (("  segmented:", "  other:"), "'other' is what a cell is called"),
+        (("[segmented neutrophil]", "[]"), "made of one label or sub-type, or more"),
+        (("[segmented neutrophil]", "[Band neutrophil]"), "in one of them alone"),
+        (("classes: 2}", "classes: 3}"), "classes is 3, but the recipe names 2"),
+        (("of: neutrophil", "of: granulocyte"), "of: Input should be"),
+        (("target: class", "target: granularity"), "classes go with the target class"),
+        (("  per_class: 780", "  per_class: 780\n  drawn: 0.03"), "are for the eight classes"),
+        (("of: neutrophil\nclasses:\n  band: [band neutrophil]\n"
+          "  segmented: [segmented neutrophil]\n", "of: neutrophil\n"), "give its classes too"),
+        (("classes:\n  band: [band neutrophil]\n  segmented: [segmented neutrophil]\n",
+          "classes: [basophil, eosinophil, erythroblast, ig, lymphocyte, monocyte, neutrophil, "
+          "platelet]\n"), "these are Model 1's eight"),
+        (("classes:\n  band: [band neutrophil]\n  segmented: [segmented neutrophil]\n",
+          "classes: [blast, blast]\n"), "each once"),
+    ],
+)  # fmt: skip
+def test_a_specialists_recipe_that_does_not_hold(tmp_path, change, message):
+    text = (TRAINING / "neutrophil-maturity.yaml").read_text()
+    assert change[0] in text
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text.replace(*change))
+    with pytest.raises(CellnetError, match="wrong.yaml") as error:
+        read_recipe(path)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellnet.roc import area, auc, midranks, roc_curve, youden
+from cellnet.roc import (
+    area,
+    auc,
+    macro_auc,
+    macro_curve,
+    midranks,
+    roc_curve,
+    weighted_area,
+    youden,
+)
 
 
 def test_roc_by_hand_with_a_tie():
@@ -158,3 +167,70 @@ def test_auc_with_a_single_positive_has_an_interval():
     found = auc(np.array([True, False, False]), np.array([0.5, 0.4, 0.6]))
     assert found.value == 0.5 and found.method == "newcombe"
     assert 0.0 <= found.ci95[0] < 0.5 < found.ci95[1] <= 1.0
+
+
+# --- the mean of several curves ------------------------------------------------------------------
+
+
+def test_a_mean_curve_by_hand():
+    one = roc_curve(np.array([True, True, False, False]), np.array([4.0, 2.0, 3.0, 1.0]))
+    other = roc_curve(np.array([True, False]), np.array([1.0, 2.0]))
+    rate, mean = macro_curve([one, other])
+    # One rises to 1/2 at 0 and to 1 at 1/2, the other from 0 to 1 at 1.
+    assert rate.tolist() == [0, 0, 0.5, 0.5, 1, 1]
+    assert mean.tolist() == [0, 0.25, 0.25, 0.5, 0.5, 1]
+    with pytest.raises(ValueError, match="one or more"):
+        macro_curve([])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 5), st.sampled_from([0, 1, 3]))
+def test_the_area_of_the_mean_is_the_mean_of_the_areas(seed, classes, digits):
+    """Ties too: where a class's scores are equal its curve is a slope."""
+    rng = np.random.default_rng(seed)
+    truth = np.concatenate([np.arange(classes), rng.integers(0, classes, 30)])
+    scores = np.round(rng.normal(size=(len(truth), classes)), digits)
+    scores[np.arange(len(truth)), truth] += rng.uniform(0, 3)
+    curves = [roc_curve(truth == label, scores[:, label]) for label in range(classes)]
+    rate, mean = macro_curve(curves)
+    assert (rate[0], rate[-1], mean[0], mean[-1]) == (0, 1, 0, 1)
+    assert (np.diff(rate) >= 0).all() and (np.diff(mean) >= -1e-12).all()
+    wanted = np.mean([area(truth == label, scores[:, label]) for label in range(classes)])
+    assert np.trapezoid(mean, rate) == pytest.approx(wanted)
+    assert macro_auc(truth, scores, repeats=2).value == pytest.approx(wanted)
+
+
+def test_the_mean_area_has_a_bootstrap_interval():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 200)
+    scores = rng.normal(size=(200, 3))
+    scores[np.arange(200), truth] += 1
+    found = macro_auc(truth, scores, repeats=300)
+    assert found.method == "stratified bootstrap" and found.n == 200
+    assert found.ci95[0] < found.value < found.ci95[1]
+    assert found.ci95[1] - found.ci95[0] < 0.12
+    groups = np.repeat(np.arange(50), 4)
+    assert macro_auc(truth, scores, groups, repeats=50).method == "bootstrap by group"
+
+
+def test_mean_areas_at_the_end_and_without_classes():
+    truth = np.arange(16) % 4
+    perfect = macro_auc(truth, np.eye(4)[truth], repeats=50)
+    assert perfect.value == 1 and perfect.method == "combined newcombe"
+    assert 0.7 < perfect.ci95[0] < 1 and perfect.ci95[1] == 1
+    alone = macro_auc(np.zeros(5, int), np.ones((5, 3)))
+    assert alone.value is None and alone.ci95 is None
+    # A class without cells has no curve and no part in the mean.
+    part = macro_auc(np.array([0, 0, 1, 1]), np.array([[2, 1, 0], [1, 2, 0], [0, 3, 0], [1, 2, 0]]))
+    assert part.value == pytest.approx(0.875)
+
+
+def test_resampled_areas_count_as_copies_would():
+    rng = np.random.default_rng(2)
+    positive = rng.random(30) < 0.4
+    score = np.round(rng.normal(size=30), 1)
+    weights = rng.integers(0, 3, 30)
+    copies = np.repeat(np.arange(30), weights)
+    found = weighted_area(positive, score)(weights)
+    assert found == pytest.approx(area(positive[copies], score[copies]))
+    assert math.isnan(weighted_area(positive, score)(weights * positive))

@@ -1,7 +1,7 @@
 """DysplasiaNet: a granularity score for one neutrophil (thesis of A. Acevedo, chapter 5).
 
 The eight candidates of table 5.2 are arguments of one builder; M1 is the default, and the one that
-the thesis chose.
+the thesis chose. With ``classes`` the same small network tells sub-types of a cell apart.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ CANDIDATES = {
 }
 
 
-def dysplasianet(blocks: int = 4, width: int = 16, hidden: int = 1) -> keras.Model:
+def dysplasianet(
+    blocks: int = 4, width: int = 16, hidden: int = 1, classes: int = 1
+) -> keras.Model:
     """Build a DysplasiaNet (thesis, section 5.3 and table 5.2).
 
     Input ``(n, 299, 299, 3) float32 in [0, 1], RGB``; output ``(n, 1) float32 in [0, 1]``, the
@@ -43,14 +45,16 @@ def dysplasianet(blocks: int = 4, width: int = 16, hidden: int = 1) -> keras.Mod
         blocks: Convolutional blocks, 4 or 6 in the thesis.
         width: Filters of each convolution and units of each hidden layer, 16 or 32.
         hidden: Hidden dense layers, 1 or 2.
+        classes: 1 for the granularity score; from 2 on, that many softmax probabilities in place of
+            the sigmoid (not in the thesis), ``(n, classes) float32``.
 
     Raises:
-        ValueError: Fewer than one block, filter or hidden layer, or more than six blocks.
+        ValueError: Fewer than one block, filter, hidden layer or class, or more than six blocks.
     """
-    if not 1 <= blocks <= 6 or width < 1 or hidden < 1:
+    if not 1 <= blocks <= 6 or width < 1 or hidden < 1 or classes < 1:
         raise ValueError(
-            "dysplasianet needs 1 to 6 blocks, a width and hidden layers of at least 1, "
-            f"got blocks={blocks}, width={width}, hidden={hidden}"
+            "dysplasianet needs 1 to 6 blocks, and a width, hidden layers and classes of at least "
+            f"1, got blocks={blocks}, width={width}, hidden={hidden}, classes={classes}"
         )
     inputs = keras.Input((INPUT_SIZE, INPUT_SIZE, 3), name="image")
     x = layers.Rescaling(5.0, -3.75, name="spread")(inputs)
@@ -62,5 +66,6 @@ def dysplasianet(blocks: int = 4, width: int = 16, hidden: int = 1) -> keras.Mod
         x = layers.Dense(width, activation="relu", name=f"dense{number}")(x)
     x = layers.Dropout(0.5, name="dropout")(x)
     # float32 whatever the policy: a score in bfloat16 has two decimals.
-    outputs = layers.Dense(1, activation="sigmoid", dtype="float32", name="granularity")(x)
+    name, activation = ("granularity", "sigmoid") if classes == 1 else ("probabilities", "softmax")
+    outputs = layers.Dense(classes, activation=activation, dtype="float32", name=name)(x)
     return keras.Model(inputs, outputs, name="dysplasianet")
