@@ -175,3 +175,11 @@ def test_a_large_smear_stays_a_page(tmp_path):
     page = Page(html)
     assert len(page.all("img")) == 1000 and "200 more are not shown here" in page.text
     assert len(html) < 8_000_000
+
+
+def test_an_interval_that_counts_copies_says_so(smear):
+    assert "copies counted" not in Page(smear_page(predict_smear(smear), smear)).text
+    first = sorted(smear.iterdir())[0]
+    (smear / f"again{first.suffix}").write_bytes(first.read_bytes())
+    page = Page(smear_page(predict_smear(smear), smear))
+    assert "with its exact 95 % interval (copies counted)." in page.text
