@@ -1,0 +1,264 @@
+"""What a network makes of cells of kinds that it never saw, as a dictionary of plain JSON values.
+
+Two questions: what it calls them (a matrix of nine columns, section 6.4 of the thesis), and how
+well a score tells them from cells of the classes that it was taught. Pure functions of arrays; the
+scores are made in ``novelty``, images and networks are left to ``unknown``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from cellnet.cells import CLASSES, OTHER
+from cellnet.intervals import (
+    REPEATS,
+    Estimate,
+    bootstrap_interval,
+    distinct_groups,
+    proportion,
+)
+from cellnet.roc import NEAR_END, auc, roc_curve
+from cellnet.smear import name_cells
+
+__all__ = ["ACCEPTED", "compare_scores", "nine_columns"]
+
+ACCEPTED = 0.95
+"""Share of the known cells that stay known at the cut of ``fpr_at_95_tpr``."""
+
+_POINTS = 200
+_BINS = 30
+
+
+def nine_columns(
+    probabilities: np.ndarray,
+    kinds: Sequence[tuple[str, bool, np.ndarray]],
+    groups: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Count what each kind of cell is called by the program's rule.
+
+    Args:
+        probabilities: ``(n, 8) float`` in [0, 1].
+        kinds: For each row of the matrix its name, whether the network was taught it, and ``(n,)
+            bool``, its cells.
+        groups: ``(n,)`` patient, smear or source cell of each cell, or None for independent cells.
+
+    Returns:
+        ``columns`` (the eight classes and ``other``) and ``rows``: ``name``, ``known``, ``n``,
+        ``counts`` and ``shares``, nine each; a share is a dictionary with ``value``, ``ci95``,
+        ``n``, ``method`` and ``k``.
+    """
+    called = name_cells(probabilities)
+    columns = (*CLASSES, OTHER)
+    rows = []
+    for name, known, members in kinds:
+        own = None if groups is None else np.asarray(groups)[members]
+        shares = [proportion(called[members] == at, own) for at in range(len(columns))]
+        rows.append(
+            {
+                "name": name,
+                "known": known,
+                "n": int(np.count_nonzero(members)),
+                "counts": [share.k for share in shares],
+                "shares": [share.to_json() for share in shares],
+            }
+        )
+    return {"columns": list(columns), "rows": rows}
+
+
+def compare_scores(
+    scores: Mapping[str, np.ndarray],
+    unknown: np.ndarray,
+    strata: np.ndarray,
+    types: Sequence[str],
+    refused: np.ndarray,
+    groups: np.ndarray | None = None,
+    repeats: int = REPEATS,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Compare how well scores tell unknown cells from known ones.
+
+    All scores see the same bootstrap samples, so that differences are paired. Samples are
+    stratified by class and type, and by groups where they are given.
+
+    Args:
+        scores: By name, ``(n,)`` finite float; higher for what looks unknown.
+        unknown: ``(n,) bool``.
+        strata: ``(n,) str``, class of each known cell, type of each unknown one.
+        types: Names of the unknown types.
+        refused: ``(n,) bool``, the cells that the program calls ``other``.
+        groups: ``(n,)`` groups, or None for independent cells.
+        repeats: Bootstrap samples.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        ``scores``, by name: ``auc`` (unknown against known), ``fpr_at_95_tpr`` (share of unknown
+        cells that pass as known at the ``cut`` which lets 95 % of the known ones pass), ``cut``,
+        ``found_at_rule`` (share of the unknown cells that are found where as many known ones are
+        refused as by the program's rule), ``by_type`` (``auc`` of each type), ``curve``,
+        ``histogram``; and ``differences``, for each pair: ``of``, ``less``, ``auc``,
+        ``fpr_at_95_tpr``.
+
+    Raises:
+        ValueError: There is no known or no unknown cell, or a score is not finite.
+    """
+    unknown = np.asarray(unknown, dtype=bool)
+    number = distinct_groups(groups, len(unknown))
+    method = "stratified bootstrap" if number is None else "bootstrap by group"
+    known_refused = int(np.count_nonzero(np.asarray(refused, dtype=bool) & ~unknown))
+    of_type = [unknown & (np.asarray(strata) == name) for name in types]
+    values = {name: np.asarray(score, dtype=np.float64) for name, score in scores.items()}
+    drawn = [_Resampled(score, unknown, of_type) for score in values.values()]
+    pairs = list(combinations(range(len(drawn)), 2))
+
+    def statistics(weights: np.ndarray) -> np.ndarray:
+        each = np.array([one(weights) for one in drawn])
+        return np.concatenate([each.ravel(), *(each[b, :2] - each[a, :2] for a, b in pairs)])
+
+    once = statistics(np.ones(len(unknown)))
+    labels = np.char.add(np.where(unknown, "u:", "k:"), np.asarray(strata).astype(str))
+    intervals = bootstrap_interval(statistics, labels, number, repeats, seed)
+    width = 2 + len(types)
+    found: dict[str, Any] = {}
+    for at, (name, score) in enumerate(values.items()):
+        own, ends = once[at * width : (at + 1) * width], intervals[at * width : (at + 1) * width]
+
+        def area_of(
+            place: int, members: np.ndarray, score=score, own=own, ends=ends
+        ) -> dict[str, Any]:
+            value, interval = float(own[place]), ends[place]
+            if _collapsed(value, interval):
+                tied = None if number is None else number[members]
+                return auc(unknown[members], score[members], False, tied, repeats, seed).to_json()
+            return Estimate(value, interval, int(members.sum()), method).to_json()
+
+        cut = _cut(score[~unknown])
+        found[name] = {
+            "auc": area_of(0, np.ones(len(unknown), dtype=bool)),
+            "fpr_at_95_tpr": _passed(score[unknown] <= cut, ends[1], method, number, unknown),
+            "cut": cut,
+            "found_at_rule": proportion(
+                score[unknown] > _cut_that_refuses(score[~unknown], known_refused),
+                None if number is None else number[unknown],
+            ).to_json(),
+            "by_type": {
+                kind: {"auc": area_of(2 + place, of_type[place] | ~unknown)}
+                for place, kind in enumerate(types)
+            },
+            "curve": _curve(unknown, score),
+            "histogram": _histogram(unknown, score),
+        }
+    names = list(values)
+    differences = []
+    for place, (a, b) in enumerate(pairs):
+        at = len(drawn) * width + 2 * place
+        estimates = [
+            Estimate(float(once[at + k]), intervals[at + k], len(unknown), f"paired {method}")
+            for k in range(2)
+        ]
+        differences.append(
+            {
+                "of": names[b],
+                "less": names[a],
+                "auc": estimates[0].to_json(),
+                "fpr_at_95_tpr": estimates[1].to_json(),
+            }
+        )
+    return {"scores": found, "differences": differences}
+
+
+class _Resampled:
+    """Area, share that passes at 95 %, and area by type of one score in a bootstrap sample."""
+
+    def __init__(self, score: np.ndarray, unknown: np.ndarray, of_type: Sequence[np.ndarray]):
+        if not unknown.any() or unknown.all():
+            raise ValueError(
+                f"known and unknown cells are needed, got {np.count_nonzero(~unknown)} and "
+                f"{np.count_nonzero(unknown)}"
+            )
+        if not np.isfinite(score).all():
+            raise ValueError(f"scores must be finite, got {score[~np.isfinite(score)][0]}")
+        values, place = np.unique(score, return_inverse=True)
+        self.place, self.size = place.reshape(-1), len(values)
+        self.known, self.parts = ~unknown, [unknown, *of_type]
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        low = self._count(weights * self.known)
+        below = np.cumsum(low)
+        middle = below - 0.5 * low
+        total = below[-1]
+        areas, passed = [], np.nan
+        for number, members in enumerate(self.parts):
+            high = self._count(weights * members)
+            some = high.sum()
+            areas.append(high @ middle / (some * total) if some and total else np.nan)
+            if number == 0 and some and total:
+                cut = np.searchsorted(below, ACCEPTED * total - 1e-9)
+                passed = high[: cut + 1].sum() / some
+        return np.array([areas[0], passed, *areas[1:]])
+
+    def _count(self, weights: np.ndarray) -> np.ndarray:
+        return np.bincount(self.place, weights=weights, minlength=self.size)
+
+
+def _collapsed(value: float, interval: tuple[float, float] | None) -> bool:
+    """Whether a bootstrap says nothing here: see `cellnet.roc.auc`."""
+    return (
+        interval is None or interval[1] - interval[0] < 1e-12 or not NEAR_END < value < 1 - NEAR_END
+    )
+
+
+def _cut(known: np.ndarray) -> float:
+    """The smallest score at or below which 95 % of the known cells lie."""
+    ordered = np.sort(known)
+    return float(ordered[int(np.ceil(ACCEPTED * len(ordered) - 1e-9)) - 1])
+
+
+def _cut_that_refuses(known: np.ndarray, number: int) -> float:
+    """The smallest score that no more than so many known cells lie above."""
+    ordered = np.sort(known)
+    return -np.inf if number >= len(ordered) else float(ordered[len(ordered) - 1 - number])
+
+
+def _passed(
+    hits: np.ndarray,
+    interval: tuple[float, float] | None,
+    method: str,
+    number: np.ndarray | None,
+    unknown: np.ndarray,
+) -> dict[str, Any]:
+    """Share of the unknown cells below the cut; an exact interval where the bootstrap collapses."""
+    share = proportion(hits, None if number is None else number[unknown])
+    if interval is None or interval[1] - interval[0] < 1e-12:
+        return share.to_json()
+    return Estimate(share.value, interval, share.n, method, share.k).to_json()
+
+
+def _curve(unknown: np.ndarray, score: np.ndarray) -> dict[str, list[float]]:
+    """A ROC curve for a plot, unknown cells being positive."""
+    curve = roc_curve(unknown, score)
+    alarm, found = 1.0 - curve.specificity, curve.sensitivity
+    along = np.concatenate([[0.0], np.cumsum(np.diff(alarm) + np.diff(found))])
+    wanted = np.linspace(0, along[-1], _POINTS)
+    at = np.unique(np.append(np.searchsorted(along, wanted - 1e-12), len(alarm) - 1))
+    return {
+        "false_positive_rate": alarm[at].round(6).tolist(),
+        "sensitivity": found[at].round(6).tolist(),
+    }
+
+
+def _histogram(unknown: np.ndarray, score: np.ndarray) -> dict[str, list]:
+    """Both kinds in bins of one width; what lies beyond 99.5 % of all cells is in the last one."""
+    low, high = np.quantile(score, [0.005, 0.995])
+    if not low < high:
+        low, high = low - 0.5, low + 0.5
+    edges = np.linspace(low, high, _BINS + 1)
+    inside = np.clip(score, low, high)
+    return {
+        "edges": edges.tolist(),
+        "known": np.histogram(inside[~unknown], edges)[0].tolist(),
+        "unknown": np.histogram(inside[unknown], edges)[0].tolist(),
+    }
