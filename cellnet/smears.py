@@ -245,6 +245,12 @@ def _cautions(point: OperatingPoint, naming: Bundle, threshold: float | None) ->
         for what, fit in (("cell cut-off", point.cell), ("smear threshold", point.smear))
         if (seen := (fit and fit.fitted_on.get("seen")) or {}).get("train")
     ]
+    left_out = naming.description.get("data", {}).get("left_out")
+    if left_out:
+        found.append(
+            f"{naming.name} was trained without {', '.join(left_out)}: such a cell is called "
+            "something else"
+        )
     if threshold is not None:
         return found
     if point.smear is None:

@@ -72,10 +72,10 @@ def render(result: dict[str, Any]) -> str:
 
 
 def verdict(difference: dict[str, Any]) -> str:
-    """Say which of two scores tells unknown cells better, as far as the interval allows.
+    """Say which of two scores tells unknown cells better, as far as the intervals allow.
 
     Args:
-        difference: One of ``differences``: area of ``of`` less area of ``less``.
+        difference: One of ``differences``: figures of ``of`` less those of ``less``.
     """
     found = difference["auc"]
     of, less = NAMES[difference["of"]], NAMES[difference["less"]]
@@ -83,10 +83,27 @@ def verdict(difference: dict[str, Any]) -> str:
         f"AUC {decimal(abs(found['value']), 3)} {'higher' if found['value'] >= 0 else 'lower'}"
         f"{_ends(found)}"
     )
-    if found["ci95"] is None or found["ci95"][0] <= 0 <= found["ci95"][1]:
-        return f"{of} and {less} cannot be told apart ({told})"
+    passing = _passing(difference)
+    if _holds_zero(found):
+        return f"{of} and {less} cannot be told apart by AUC ({told}){passing}"
     better, worse = (of, less) if found["value"] > 0 else (less, of)
-    return f"{better} is better than {worse} ({of}: {told})"
+    return f"{better} is better by AUC than {worse} ({of}: {told}){passing}"
+
+
+def _passing(difference: dict[str, Any]) -> str:
+    """How many more or fewer unknown cells pass at 95 %, where the interval allows to say so."""
+    found = difference["fpr_at_95_tpr"]
+    if _holds_zero(found):
+        return ""
+    ends = " to ".join(f"{100 * end:+.1f}" for end in found["ci95"])
+    return (
+        f"; with {NAMES[difference['of']]} {abs(100 * found['value']):.1f} percentage points "
+        f"{'more' if found['value'] > 0 else 'fewer'} of the unknown cells pass at 95 % ({ends})"
+    )
+
+
+def _holds_zero(found: dict[str, Any]) -> bool:
+    return found["ci95"] is None or found["ci95"][0] <= 0 <= found["ci95"][1]
 
 
 def _ends(found: dict[str, Any]) -> str:

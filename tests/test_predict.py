@@ -208,3 +208,14 @@ def test_pictures_of_any_kind_and_size(tmp_path):
         cv2.imwrite(str(folder / name), rng.integers(0, 256, shape, dtype=np.uint8))
     report = predict_smear(folder)
     assert len(report.cells) == 5 and not report.unreadable
+
+
+def test_a_model_that_lacks_a_class_says_so_in_each_report(home, smear, tmp_path):
+    copy = tmp_path / "without"
+    shutil.copytree(home / "model1", copy)
+    description = json.loads((copy / "bundle.json").read_text())
+    description.setdefault("data", {})["left_out"] = ["ig"]
+    (copy / "bundle.json").write_text(json.dumps(description))
+    told = predict_smear(smear, model1=copy, cutoff=0.5, threshold=0.1).warnings
+    assert any("was trained without ig" in warning for warning in told)
+    assert not any("trained without" in warning for warning in predict_smear(smear).warnings)
