@@ -29,6 +29,7 @@ __all__ = [
 LEVEL = 0.95
 REPEATS = 2000
 _TINY = 1e-300
+_TRIES = 200  # for a sample of groups that holds every label
 
 
 @dataclass(frozen=True)
@@ -230,13 +231,16 @@ def proportion(
 def bootstrap_weights(
     labels: np.ndarray, groups: np.ndarray | None = None, repeats: int = REPEATS, seed: int = 0
 ) -> Iterator[np.ndarray]:
-    """Stratified bootstrap samples, each as the number of times that every item was drawn.
+    """Bootstrap samples, each as the number of times that every item was drawn.
 
-    Units (groups, or items where there are none) are drawn with replacement among the units that
-    hold the same set of labels, so no label disappears from a sample.
+    Units are drawn with replacement: groups, or items where there are none. Where each of them
+    holds items of one label, the labels are strata. Where a group holds several, as a patient does,
+    all groups are drawn from alike: strata of groups with the same set of labels would be so small
+    that hardly any group could be left out, and intervals far too narrow. A sample without one of
+    the labels is drawn again, `_TRIES` times at most.
 
     Args:
-        labels: (n,) class of each item, the strata.
+        labels: (n,) class of each item.
         groups: (n,) name or number of each item's group, or None.
         repeats: number of samples.
         seed: seed of NumPy's generator.
@@ -250,19 +254,20 @@ def bootstrap_weights(
     number = distinct_groups(groups, n)
     if number is None:
         number = np.arange(n)
-    held: dict[int, set] = {}
-    for unit, label in zip(number.tolist(), labels.tolist(), strict=True):
-        held.setdefault(unit, set()).add(label)
-    strata: dict[tuple, list[int]] = {}
-    for unit in sorted(held):
-        strata.setdefault(tuple(sorted(held[unit])), []).append(unit)
-    units = [np.asarray(strata[key]) for key in sorted(strata)]
-    size = int(number.max()) + 1 if n else 0
+    number, label = (np.unique(it, return_inverse=True)[1].reshape(-1) for it in (number, labels))
+    holds = np.zeros((number.max(initial=-1) + 1, label.max(initial=-1) + 1), dtype=np.int64)
+    holds[number, label] = 1
+    is_mixed = bool((holds.sum(axis=1) > 1).any())
+    columns = np.ones((len(holds), 1)) if is_mixed else holds
+    strata = [np.flatnonzero(column) for column in columns.T]
     for _ in range(repeats):
-        drawn = np.zeros(size, dtype=np.int64)
-        for members in units:
-            m = len(members)
-            drawn[members] = np.bincount(rng.integers(0, m, m), minlength=m)
+        for _ in range(_TRIES if is_mixed else 1):
+            drawn = np.zeros(len(holds), dtype=np.int64)
+            for members in strata:
+                m = len(members)
+                drawn[members] = np.bincount(rng.integers(0, m, m), minlength=m)
+            if not is_mixed or (drawn @ holds).all():
+                break
         yield drawn[number]
 
 
@@ -278,7 +283,7 @@ def bootstrap_interval(
 
     Args:
         statistic: from (n,) int64 weights to one number or to (s,) numbers, NaN where undefined.
-        labels: (n,) strata, see :func:`bootstrap_weights`.
+        labels: (n,) class of each item, see :func:`bootstrap_weights`.
         groups: (n,) groups, or None.
         repeats: number of samples.
         seed: seed of NumPy's generator.

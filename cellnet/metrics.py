@@ -123,7 +123,7 @@ def balanced_accuracy(
 ) -> Estimate:
     """Mean sensitivity over the classes that have cells, with a bootstrap interval.
 
-    The bootstrap is stratified by class, and by groups where they are given. Where every cell is
+    The bootstrap is stratified by class, or draws groups where they are given. Where every cell is
     right (or wrong) it shows no spread; then the exact intervals of the classes are combined
     (Zou and Donner, Statistics in Medicine 27 (2008) 1693-1702), and ``method`` says so.
 

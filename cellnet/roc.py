@@ -387,7 +387,7 @@ def macro_auc(
 ) -> Estimate:
     """Area under the mean of the one-against-all ROC curves, with a bootstrap interval.
 
-    The bootstrap is stratified by class, and by groups where they are given. Where it shows no
+    The bootstrap is stratified by class, or draws groups where they are given. Where it shows no
     spread, as where every area is 1, Newcombe's intervals of the areas are combined (Zou and
     Donner, Statistics in Medicine 27 (2008) 1693-1702), and ``method`` says so.
 

@@ -12,6 +12,7 @@ from cellnet.intervals import (
     distinct_groups,
     proportion,
 )
+from cellnet.metrics import balanced_accuracy
 
 
 def test_clopper_pearson_by_hand():
@@ -107,7 +108,42 @@ def test_bootstrap_keeps_groups_together():
     groups = np.array(["a", "a", "b", "b", "c", ""])
     for weights in bootstrap_weights(labels, groups, repeats=20):
         assert weights[0] == weights[1] and weights[2] == weights[3]
-        assert weights[:4].sum() == 4  # the two groups that hold both labels are one stratum
+        assert weights[[0, 2, 4, 5]].sum() == 4  # four units, one a group and one alone
+        assert weights[[1, 3]].sum() > 0  # no label disappears
+
+
+def patients(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Truth, answers and patients of cells: each patient has a mix of eight classes of its own."""
+    rng = np.random.default_rng(seed)
+    truth, called, names = [], [], []
+    for patient in range(30):
+        right = rng.beta(4, 1)
+        for label in rng.choice(8, rng.integers(5, 25), p=rng.dirichlet(np.full(8, 0.7))):
+            truth.append(label)
+            called.append(label if rng.random() < right else (label + 1) % 8)
+            names.append(f"p{patient}")
+    return np.array(truth), np.array(called), np.array(names)
+
+
+def test_patients_with_several_classes_each_are_drawn_from_alike():
+    # 0.8 of the cells are called right; among patients the share spreads. Groups with the same set
+    # of classes as strata: coverage 32 %.
+    inside, widths = 0, []
+    for seed in range(40):
+        truth, called, names = patients(seed)
+        found = balanced_accuracy(truth, called, 8, None, names, repeats=200)
+        inside += found.ci95[0] <= 0.8 <= found.ci95[1]
+        widths.append(found.ci95[1] - found.ci95[0])
+    assert inside >= 32
+    assert np.mean(widths) > 0.1
+
+
+def test_a_label_of_a_single_group_is_in_each_sample():
+    labels = np.array([0, 1, 0, 0, 0, 0, 0, 2])
+    groups = np.array(["a", "a", "b", "b", "c", "c", "d", "d"])
+    for weights in bootstrap_weights(labels, groups, repeats=50):
+        assert weights[1] > 0 and weights[7] > 0
+        assert weights[[0, 2, 4, 6]].sum() == 4  # four groups, one item of each
 
 
 def test_bootstrap_interval_of_a_mean():
