@@ -2,8 +2,8 @@
 
 A picture of t-SNE may show islands where there are none, and it has no unit. So the separation of
 the labels is measured in the space itself: how often the nearest other cells bear the same label,
-and the silhouette. The thesis shows such planes in figures 5.6 and 6.5. scikit-learn and SciPy come
-with the extra ``train``.
+and the silhouette; a cell's own group has no part in either. The thesis shows such planes in
+figures 5.6 and 6.5. scikit-learn and SciPy come with the extra ``train``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from cellnet.errors import CellnetError
 from cellnet.explain_faithfulness import bootstrapped_means
 
-__all__ = ["FEWEST", "MOST", "distances", "embedded", "plane", "voted"]
+__all__ = ["FEWEST", "MOST", "distances", "embedded", "plane", "silhouettes", "voted"]
 
 FEWEST, MOST = 10, 3000
 """Cells that a plane is made of: below there are no neighbourhoods, above it takes hours."""
@@ -179,8 +179,41 @@ def _separation(
     apart: np.ndarray, labels: Sequence[str], groups: Sequence[str] | None, neighbours: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether each cell's neighbours vote for its label, and its silhouette; (n,) float64 each."""
-    from sklearn.metrics import silhouette_samples
-
     votes = voted(apart, labels, groups, neighbours)
     same = np.array([vote == label for vote, label in zip(votes, labels, strict=True)], float)
-    return same, silhouette_samples(apart, np.asarray(labels), metric="precomputed")
+    return same, silhouettes(apart, labels, groups)
+
+
+def silhouettes(
+    apart: np.ndarray, labels: Sequence[str], groups: Sequence[str] | None = None
+) -> np.ndarray:
+    """How much nearer each cell is to others of its label than to those of the next label.
+
+    Args:
+        apart: ``(n, n) float64`` distances.
+        labels: Of each cell.
+        groups: What ties cells together, a name each: to those of its own group a cell is not
+            compared. None where every cell stands alone.
+
+    Returns:
+        ``(n,) float64`` in [-1, 1]: (b - a) / max(a, b), a the mean distance to cells of its own
+        label, b the smallest such mean of the other labels. 0 where there is nothing to compare.
+
+    Source:
+        Rousseeuw, Journal of Computational and Applied Mathematics 20 (1987) 53-65.
+    """
+    n = len(labels)
+    names, own = np.unique(np.asarray(labels), return_inverse=True)
+    tied = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    others = (tied[:, None] != tied).astype(float)
+    members = np.eye(len(names))[own]
+    counts = others @ members
+    means = np.full(counts.shape, np.inf)
+    np.divide((apart * others) @ members, counts, out=means, where=counts > 0)
+    inside = means[np.arange(n), own]
+    means[np.arange(n), own] = np.inf
+    outside = means.min(1)
+    found = np.zeros(n)
+    told = np.isfinite(inside) & np.isfinite(outside) & (np.maximum(inside, outside) > 0)
+    found[told] = (outside - inside)[told] / np.maximum(inside, outside)[told]
+    return found

@@ -66,9 +66,18 @@ def read_layers(bundle: Bundle) -> list[Layer]:
     """Read a bundle's layers, in the order in which an image passes through them.
 
     Raises:
-        CellnetError: TensorFlow is not installed, there is no such network, or the operators in the
-            bundle's weights are not those of the network that it names.
+        CellnetError: The bundle is a network of Keras with a new head, TensorFlow is not installed,
+            there is no such network, or the operators in the bundle's weights are not those of the
+            network that it names.
     """
+    if bundle.description["network"]["name"] == "finetuned":
+        raise CellnetError(
+            f"the bundle {bundle.name} is a network of Keras with a new head ('finetuned'): it "
+            "names cells, but its layers cannot be looked into, so it has no features, no maps, "
+            "no novelty and no export. Features of it: in a recipe of 'cellnet transfer' give "
+            "best.weights.h5 of its run folder as weights, and its backbone as name. All else "
+            "needs a bundle of the network model1 or dysplasianet"
+        )
     import_tensorflow()  # quietly, before Keras does
     stated = bundle.description["network"]
     try:

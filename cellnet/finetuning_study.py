@@ -2,8 +2,8 @@
 
 Every form is trained on the train side and measured on the validation side, which chooses one form
 of each network. That one alone is measured on the test side, beside the same form trained on
-classes as frequent as they are in the data (figures 4.17 and 4.18 of the thesis). A form that is
-done is not trained again, and one that was stopped goes on from its last epoch.
+classes as frequent as they are on the train side (figures 4.17 and 4.18 of the thesis). A form that
+is done is not trained again, and one that was stopped goes on from its last epoch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from cellnet.manifest import Manifest, Row
 from cellnet.metrics import balanced_accuracy, proportion
 from cellnet.outputs import write_text
 from cellnet.recipe import Recipe
+from cellnet.seen import bundles_of_file, unseen
 from cellnet.tensorflow_import import import_tensorflow
 from cellnet.training_set import TrainingSet, prepared_cells
 from cellnet.transfer_recipe import Backbone, FineTuning
@@ -64,13 +66,24 @@ def run(recipe: FineTuning, data: Path, folder: Path) -> dict[str, Any]:
     """
     backbones = {one.name: _look_at(recipe, one) for one in recipe.backbones}
     manifest = prepared_cells(data, folder, recipe.data.adapter, recipe.data.seed)
-    sides = {side: manifest.split(side) for side in ("train", "validation", "test")}
+    manifest, seen, unknown = _without_seen(recipe.backbones, backbones, manifest)
+    sides = {
+        side: [row for row in manifest.rows if row.split == side]
+        for side in ("train", "validation", "test")
+    }
     missing = [name for name in CLASSES if not any(row.label == name for row in sides["train"])]
     if missing:
         raise CellnetError(
             f"the data have no {missing[0]} to train with; fine-tuning needs all of "
             f"{', '.join(CLASSES)}"
         )
+    for side in ("validation", "test"):
+        if not sides[side]:
+            told = f" that no network has seen ({seen} were left out)" if seen else ""
+            raise CellnetError(
+                f"the data have no cell on the side '{side}'{told}; fine-tuning chooses on "
+                "validation and is measured on test: give data with more cells, patients or smears"
+            )
     bind(folder, [{"backbone": name, **about} for name, about in backbones.items()])
     results = []
     for backbone in recipe.backbones:
@@ -105,7 +118,7 @@ def run(recipe: FineTuning, data: Path, folder: Path) -> dict[str, Any]:
         "free_blocks": recipe.free_blocks,
         "images_per_class": recipe.images_per_class,
         "epochs": recipe.training.epochs,
-        "warnings": _warnings(results, sides),
+        "warnings": _warnings(results, sides, seen, unknown),
         "results": results,
     }
 
@@ -140,6 +153,43 @@ def _look_at(recipe: FineTuning, backbone: Backbone) -> dict[str, Any]:
     }
 
 
+def _without_seen(
+    chosen: Sequence[Backbone], about: Mapping[str, dict[str, Any]], manifest: Manifest
+) -> tuple[Manifest, int, list[str]]:
+    """Leave out cells of validation and test that a network's file of weights has seen.
+
+    Returns:
+        The manifest with all of its train side and what is left of the others; how many cells were
+        left out; and the networks of whose files it is not known what they have seen.
+    """
+    measured = [row for row in manifest.rows if row.split != "train"]
+    unknown, number = [], len(measured)
+    for backbone in chosen:
+        if about[backbone.name]["weights"]["from"] != "file":
+            continue
+        known, whole = bundles_of_file(backbone.weights)
+        for bundle in known:
+            measured = unseen(bundle, measured)
+        if not whole:
+            unknown.append(backbone.name)
+    kept = {row.path for row in measured}
+    rows = [row for row in manifest.rows if row.split == "train" or row.path in kept]
+    return replace(manifest, rows=rows), number - len(measured), unknown
+
+
+def _read(file: Path, number: int) -> dict[str, Any] | None:
+    """A result that is there, whose accuracy must be of so many cells."""
+    if not file.exists():
+        return None
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if found["accuracy"]["n"] != number:
+        raise CellnetError(
+            f"{file} was measured on {found['accuracy']['n']} cells, and there are {number} now, "
+            "since others are left out as seen by a network; choose another --run"
+        )
+    return found
+
+
 def _place(folder: Path, backbone: Backbone, free: int, images: int, balanced: bool) -> Path:
     name = f"{backbone.name}-free{free}-{images}" + ("" if balanced else "-unbalanced")
     return folder / "runs" / name
@@ -168,8 +218,9 @@ def _trained(
     place: Path,
 ) -> dict[str, Any]:
     done = place / "validation.json"
-    if done.exists():
-        return json.loads(done.read_text(encoding="utf-8"))
+    rows = manifest.split("validation")
+    if found := _read(done, len(rows)):
+        return found
     from cellnet.train import fit
 
     place.mkdir(parents=True, exist_ok=True)
@@ -179,7 +230,6 @@ def _trained(
     log.info("%s%s", told, "" if balanced else ", unbalanced")
     start = time.monotonic()
     model = fit(form, sets, place)
-    rows = manifest.split("validation")
     truth, called = _answers(model, manifest, rows)
     groups = tied(rows)
     count = len(CLASSES)
@@ -217,11 +267,11 @@ def _test(
     free, images = best["free"], best["images_per_class"]
     place = _place(folder, backbone, free, images, balanced)
     done = place / "test.json"
-    if done.exists():
-        return json.loads(done.read_text(encoding="utf-8"))
+    rows = manifest.split("test")
+    if found := _read(done, len(rows)):
+        return found
     trained = _trained(recipe, backbone, free, images, balanced, manifest, place)
     model = _load(recipe.run_of(backbone, free, images), place / _WEIGHTS)
-    rows = manifest.split("test")
     truth, called = _answers(model, manifest, rows)
     result = {
         "images": trained["images"],
@@ -244,7 +294,8 @@ def _load(form: Recipe, weights: Path) -> keras.Model:
 def _sets(manifest: Manifest, images: int, seed: int, balanced: bool) -> TrainingSet:
     """The training set of a form: so many images a class, photographs repeated where they are few.
 
-    Unbalanced, the same number of images in all, classes as frequent as in the whole data.
+    Unbalanced, the same number of images in all, classes as frequent as among all cells of the
+    train side.
     """
     draws = _drawn(manifest, images, seed, balanced)
     train = manifest.split("train")
@@ -270,9 +321,10 @@ def _drawn(manifest: Manifest, images: int, seed: int, balanced: bool) -> dict[s
     """Images of each class in the training set of a form."""
     if balanced:
         return dict.fromkeys(CLASSES, images)
-    found = Counter(row.label for row in manifest.rows)
+    # The train side alone: what the test side is like is not known to whoever trains.
+    found = Counter(row.label for row in manifest.split("train"))
     total = images * len(CLASSES)
-    return {label: max(1, round(total * found[label] / len(manifest.rows))) for label in CLASSES}
+    return {label: max(1, round(total * found[label] / found.total())) for label in CLASSES}
 
 
 def _answers(
@@ -291,7 +343,12 @@ def _counts(rows: Sequence[Row]) -> dict[str, int]:
     return {name: found[name] for name in CLASSES if found[name]}
 
 
-def _warnings(results: Sequence[dict[str, Any]], sides: dict[str, list[Row]]) -> list[str]:
+def _warnings(
+    results: Sequence[dict[str, Any]],
+    sides: dict[str, list[Row]],
+    seen: int,
+    unknown: Sequence[str],
+) -> list[str]:
     """Reasons for caution that stand beside every number."""
     found = []
     for result in results:
@@ -305,6 +362,23 @@ def _warnings(results: Sequence[dict[str, Any]], sides: dict[str, list[Row]]) ->
             found.append(
                 f"{result['backbone']}: the weights are {weights['told']}; where they are not "
                 "those of ImageNet that the thesis used, its numbers are not comparable"
+            )
+    found += [
+        f"{name}: what its file of weights was trained on is not known; cells of validation and "
+        "test may be among it, and its numbers would flatter it then"
+        for name in unknown
+    ]
+    if seen:
+        found.append(
+            f"{seen} cells of validation and test trained or chose a network whose weights are "
+            "used here, and were left out"
+        )
+    for side in ("validation", "test"):
+        lacking = [name for name in CLASSES if not any(row.label == name for row in sides[side])]
+        if lacking:
+            found.append(
+                f"the {side} side has no {', '.join(lacking)}: what is measured there says nothing "
+                "of how such cells are named, and its means are over the other classes"
             )
     rows = [row for held in sides.values() for row in held]
     if not any(row.patient or row.smear for row in rows):

@@ -196,7 +196,8 @@ def write_fold(
         root: Where the images are, absolute or as seen from the folder.
         held: (n,) bool, the cells kept back.
         by: ``group`` or ``image``.
-        validation: Share of the others that chooses the epoch.
+        validation: Share of the others that chooses the epoch, 1 divided by a whole number (which
+            the recipe of a study makes sure of).
         seed: Of the choice.
 
     Returns:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cellnet.errors import CellnetError
@@ -32,6 +32,7 @@ __all__ = [
     "drawing",
     "environment",
     "interval",
+    "majority",
     "percent",
     "picture",
     "require_plots",
@@ -81,7 +82,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters.update(
-        percent=percent, interval=interval, number=decimal, heat=_heat, count=count
+        percent=percent,
+        interval=interval,
+        majority=majority,
+        number=decimal,
+        heat=_heat,
+        count=count,
     )
     return found
 
@@ -118,6 +124,20 @@ def interval(estimate: dict[str, Any], form: str = "percent") -> str:
 def count(value: int) -> str:
     """A count with narrow spaces between thousands."""
     return f"{value:,}".replace(",", "\u202f")
+
+
+def majority(counts: Mapping[str, int]) -> str:
+    """What always saying the most frequent class would give, in percent, and which class it is.
+
+    >>> majority({"ig": 1, "neutrophil": 3}), majority({"ig": 2, "neutrophil": 2})
+    ('75.0 % (neutrophil)', '50.0 %')
+    """
+    most = max(counts.values(), default=0)
+    if not most:
+        return percent(None)
+    names = [name for name, number in counts.items() if number == most]
+    told = f"{percent(most / sum(counts.values()))} %"
+    return f"{told} ({names[0]})" if len(names) == 1 else told
 
 
 def _heat(count: int, total: int) -> str:

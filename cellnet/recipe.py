@@ -8,7 +8,7 @@ silently do nothing. The resolved recipe goes into the run folder and into the b
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -19,7 +19,7 @@ from cellnet.cells import CLASSES, NEUTROPHIL
 from cellnet.errors import CellnetError
 from cellnet.networks import BUILDERS
 
-__all__ = ["Recipe", "read_recipe", "write_recipe"]
+__all__ = ["Recipe", "command_of", "read_recipe", "write_recipe"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Range = tuple[float, float]
@@ -133,6 +133,8 @@ class Recipe(Strict):
         of: The class of Model 1 whose cells the specialist is for; None for any.
     """
 
+    command: ClassVar[str] = "train"
+
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     source: str
     version: str = Field(default="0.0.0", pattern=r"^\d+\.\d+\.\d+$")
@@ -224,6 +226,24 @@ class Recipe(Strict):
         return [AugmentView(**view.model_dump()) for view in self.views]
 
 
+def command_of(content: Any) -> str | None:
+    """Tell from its keys which command a recipe is for: ``train``, ``select`` or ``transfer``.
+
+    Args:
+        content: What the YAML holds.
+
+    Returns:
+        The command; None where the keys are those of no recipe.
+    """
+    if isinstance(content, dict):
+        if content.get("kind") in ("features-svm", "fine-tuning"):
+            return "transfer"
+        for key, command in (("candidates", "select"), ("target", "train")):
+            if key in content:
+                return command
+    return None
+
+
 def read_recipe(path: str | Path, kind: type[Kind] = Recipe) -> Kind:
     """Read and check a recipe.
 
@@ -233,7 +253,7 @@ def read_recipe(path: str | Path, kind: type[Kind] = Recipe) -> Kind:
 
     Raises:
         CellnetError: The file cannot be read, is no YAML, or a key is missing, unknown or out of
-            range; the message names the key.
+            range; the message names the key. Or it is a recipe for another command.
     """
     path = Path(path)
     try:
@@ -243,6 +263,12 @@ def read_recipe(path: str | Path, kind: type[Kind] = Recipe) -> Kind:
     except yaml.YAMLError as error:
         message = " ".join(str(error).split())
         raise CellnetError(f"the recipe {path} is no valid YAML: {message}") from error
+    meant, own = command_of(content), getattr(kind, "command", None)
+    if own is not None and meant not in (own, None):
+        raise CellnetError(
+            f"the recipe {path} is one for 'cellnet {meant}', not for 'cellnet {own}'; "
+            f"run: cellnet {meant} {path}"
+        )
     try:
         return kind.model_validate(content)
     except ValidationError as error:

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from cellnet.bundle import Bundle
     from cellnet.manifest import Row
 
-__all__ = ["FILE", "count_seen", "pack_seen", "read_seen", "seen_warnings", "sides_of", "unseen"]
+__all__ = [
+    "FILE",
+    "bundles_of_file",
+    "count_seen",
+    "pack_seen",
+    "read_seen",
+    "seen_warnings",
+    "sides_of",
+    "unseen",
+]
 
 FILE = "seen.npz"
 SIDES = ("train", "validation")
@@ -149,6 +158,44 @@ def unseen(bundle: Bundle, rows: Iterable[Row]) -> list[Row] | None:
         return None
     known = frozenset().union(*seen.values())
     return [row for row in rows if known.isdisjoint(_number(name) for name in _names(row))]
+
+
+def bundles_of_file(weights: str | Path) -> tuple[list[Bundle], bool]:
+    """Find out which cells trained a file of weights that ``cellnet train`` left in a run folder.
+
+    Args:
+        weights: The file; ``bundle/`` beside it says which cells its training saw, and
+            ``recipe.yaml`` which weights that training began with, which are asked in their turn.
+
+    Returns:
+        The bundles that say which cells trained the file; and whether they name all of them: not
+        where one of those weights has no such bundle or recipe beside it.
+
+    Raises:
+        CellnetError: A bundle or a recipe beside the file is damaged.
+    """
+    from cellnet import bundle as bundles
+    from cellnet.recipe import Recipe, read_recipe
+
+    found: list[Bundle] = []
+    asked: set[Path] = set()
+    file = Path(weights)
+    while True:
+        folder = file.resolve().parent
+        recipe = folder / "recipe.yaml"
+        if folder in asked or not (folder / "bundle" / bundles.FILE).is_file():
+            return found, False
+        asked.add(folder)
+        bundle = bundles.load(folder / "bundle")
+        if read_seen(bundle) is None:
+            return found, False
+        found.append(bundle)
+        if not recipe.is_file():
+            return found, False
+        began = read_recipe(recipe, Recipe).network.arguments.get("weights", "random")
+        if began in ("random", "imagenet"):
+            return found, True
+        file = Path(str(began))
 
 
 def seen_warnings(bundle: Bundle, rows: Iterable[Row]) -> list[str]:

@@ -95,12 +95,12 @@ def select(
             "or set CELLNET_DATA"
         )
     load_classifier(study.classifier)
-    claim(folder, study, resume)
+    made = claim(folder, study, resume)
     with hold(folder, "runs a study"):
         try:
             cohort = _prepare(study, Path(data), folder)
         except CellnetError:
-            release(folder)
+            release(folder, made)
             raise
         with _workplace(ray, side_by_side) as place:
             runs = StudyRuns(folder.absolute(), place, progress)

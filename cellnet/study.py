@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -86,7 +86,8 @@ class CrossValidation(Strict):
         epochs: Epochs of each fold's network at most.
         per_class: Images that each class gives to an epoch; null for as many as in training.
         stop_at: Accuracy on the fold's own validation cells at which its training ends, or null.
-        validation: Share of the cells outside of a fold that choose the epoch and train nothing.
+        validation: Share of the cells outside of a fold that choose the epoch and train nothing;
+            1 divided by a whole number, since they are dealt out in equal parts.
         seed: Seed of the folds.
         divisions: Ways to divide the cells.
     """
@@ -97,6 +98,17 @@ class CrossValidation(Strict):
     validation: float = Field(gt=0, le=0.5)
     seed: int = Field(ge=0)
     divisions: list[Division] = Field(min_length=1)
+
+    @field_validator("validation")
+    @classmethod
+    def _one_part(cls, value: float) -> float:
+        # Half a point is what 0.33 and 0.17 need to stand for a third and a sixth.
+        if abs(value - 1 / round(1 / value)) > 0.005:
+            raise ValueError(
+                "validation must be 1 divided by a whole number (0.5, 0.33, 0.25, 0.2, 0.1), "
+                f"within half a point, got {value:g}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _different(self) -> CrossValidation:
@@ -154,6 +166,8 @@ class Study(Strict):
         cross_validation: Of the winner, or null.
         published: What the literature reports, or null.
     """
+
+    command: ClassVar[str] = "select"
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     source: str

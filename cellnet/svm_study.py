@@ -31,7 +31,7 @@ from cellnet.features import Extractor, extract, open_extractor
 from cellnet.folds import deal, tied
 from cellnet.manifest import Manifest, Row
 from cellnet.outputs import write_text
-from cellnet.seen import unseen
+from cellnet.seen import bundles_of_file, unseen
 from cellnet.tensorflow_import import import_tensorflow
 from cellnet.training_set import prepared_cells
 from cellnet.transfer_recipe import FeatureSource, SvmStudy
@@ -74,6 +74,13 @@ def run(recipe: SvmStudy, data: Path, folder: Path) -> dict[str, Any]:
     opened = [_open(source, recipe.seed) for source in recipe.features]
     bundles = [it.bundle for it in opened if it.bundle is not None]
     networks = [it.about for it in opened]
+    unknown = []
+    for source, label, about in zip(recipe.features, recipe.labels, networks, strict=True):
+        if about["weights"]["from"] == "file":
+            known, whole = bundles_of_file(source.weights)
+            bundles += known
+            if not whole:
+                unknown.append(label)
     del opened  # VGG-16 alone is half a gigabyte
     manifest = prepared_cells(data, folder, recipe.data.adapter, recipe.data.seed, recipe.data.also)
     cells = _choose(recipe, manifest, bundles)
@@ -89,8 +96,10 @@ def run(recipe: SvmStudy, data: Path, folder: Path) -> dict[str, Any]:
         recipe.folds,
     )
     results = []
-    for source in recipe.features:
-        results += _results(recipe, source, manifest, cells, groups, folds, folder)
+    for source, label, name in zip(
+        recipe.features, recipe.labels, _file_names(recipe.labels), strict=True
+    ):
+        results += _results(recipe, source, label, name, manifest, cells, groups, folds, folder)
     return {
         "data": describe_manifest(manifest),
         "cells": {
@@ -113,7 +122,7 @@ def run(recipe: SvmStudy, data: Path, folder: Path) -> dict[str, Any]:
             "cells": np.bincount(folds, minlength=recipe.folds).tolist(),
         },
         "cost": recipe.svm.cost,
-        "warnings": _warnings(recipe, cells, results),
+        "warnings": _warnings(recipe, cells, results, unknown),
         "results": results,
     }
 
@@ -187,23 +196,24 @@ def _check_folds(cells: _Cells, groups: np.ndarray, folds: int) -> None:
 def _results(
     recipe: SvmStudy,
     source: FeatureSource,
+    label: str,
+    name: str,
     manifest: Manifest,
     cells: _Cells,
     groups: np.ndarray,
     folds: np.ndarray,
     folder: Path,
 ) -> list[dict[str, Any]]:
-    """All kernels on the features of one network."""
-    name = re.sub(r"[^A-Za-z0-9]+", "-", source.label).strip("-")
+    """All kernels on the features of one network, ``name`` in the names of its files."""
     places = {kernel: folder / "results" / f"{name}-{kernel}.json" for kernel in recipe.svm.kernels}
-    done = {kernel: _read(file) for kernel, file in places.items()}
+    done = {kernel: _read(file, len(cells.rows)) for kernel, file in places.items()}
     if all(done.values()):
         return [done[kernel] for kernel in recipe.svm.kernels]
     extractor = _open(source, recipe.seed)
     start = time.monotonic()
-    features = extract(extractor, manifest, cells.rows, folder / "features" / name, source.label)
+    features = extract(extractor, manifest, cells.rows, folder / "features" / name, label)
     seconds = time.monotonic() - start
-    log.info("%s: %d features of %d cells", source.label, features.shape[1], len(features))
+    log.info("%s: %d features of %d cells", label, features.shape[1], len(features))
     for kernel, file in places.items():
         if done[kernel]:
             continue
@@ -234,7 +244,7 @@ def _results(
         )
         measured = measure_answers(cells.truth, called, cells.names, groups)
         done[kernel] = {
-            "label": source.label,
+            "label": label,
             "features": extractor.about,
             "kernel": kernel,
             "seconds": {"features": round(seconds, 1), "cross_validation": round(crossed, 1)},
@@ -251,7 +261,7 @@ def _results(
         write_text(file, json.dumps(done[kernel], indent=2, allow_nan=False) + "\n")
         log.info(
             "%s, %s: accuracy %.4f in %d folds",
-            source.label,
+            label,
             kernel,
             measured["accuracy"]["value"],
             recipe.folds,
@@ -259,10 +269,29 @@ def _results(
     return [done[kernel] for kernel in recipe.svm.kernels]
 
 
-def _read(file: Path) -> dict[str, Any] | None:
+def _file_names(labels: Sequence[str]) -> list[str]:
+    """The labels as names of files, each a different one."""
+    names: list[str] = []
+    for label in labels:
+        plain = name = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-")
+        number = 2
+        while name in names:
+            name, number = f"{plain}-{number}", number + 1
+        names.append(name)
+    return names
+
+
+def _read(file: Path, number: int) -> dict[str, Any] | None:
+    """A result that is there, which must be of so many cells."""
     if not file.exists():
         return None
-    return json.loads(file.read_text(encoding="utf-8"))
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if found["n"] != number:
+        raise CellnetError(
+            f"{file} was measured on {found['n']} cells, and there are {number} now, since others "
+            "are left out as seen by a network; choose another --run"
+        )
+    return found
 
 
 def _counts(rows: Any) -> dict[str, int]:
@@ -272,7 +301,12 @@ def _counts(rows: Any) -> dict[str, int]:
     }
 
 
-def _warnings(recipe: SvmStudy, cells: _Cells, results: Sequence[dict[str, Any]]) -> list[str]:
+def _warnings(
+    recipe: SvmStudy,
+    cells: _Cells,
+    results: Sequence[dict[str, Any]],
+    unknown: Sequence[str],
+) -> list[str]:
     """Reasons for caution that stand beside every number."""
     found = []
     random = sorted(
@@ -284,15 +318,20 @@ def _warnings(recipe: SvmStudy, cells: _Cells, results: Sequence[dict[str, Any]]
             "control; they say nothing of the method"
         )
     trained = {
-        it["features"]["weights"]["told"]: it["label"]
+        it["label"]: it["features"]["weights"]["told"]
         for it in results
         if it["features"]["weights"]["from"] in ("model", "file")
     }
-    for told, label in trained.items():
+    for label, told in trained.items():
         found.append(
             f"{label}: the weights are {told}, not those of ImageNet that the thesis used; its "
             "numbers are not comparable"
         )
+    found += [
+        f"{label}: what this file was trained on is not known; these cells may be among it, and "
+        "its numbers would flatter it then"
+        for label in unknown
+    ]
     if cells.seen:
         found.append(
             f"{cells.seen} cells trained or chose a network whose features are used here, and "

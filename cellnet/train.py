@@ -19,6 +19,7 @@ run that was killed and went on ends with the same weights as one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -68,12 +69,12 @@ def train(
             "training needs images: give --data DIR, a folder with one sub-folder for each class, "
             "or set CELLNET_DATA"
         )
-    claim(folder, settings, resume)
+    made = claim(folder, settings, resume)
     with hold(folder, "trains"):
         try:
             sets = assemble(settings, Path(data), folder)
         except CellnetError:
-            release(folder)
+            release(folder, made)
             raise
         log.info(
             "%s: %d training images, %d for validation, classes %s",
@@ -88,13 +89,16 @@ def train(
         return write_bundle(model, settings, sets, folder)
 
 
-def claim(folder: Path, recipe: BaseModel, resume: bool) -> None:
+def claim(folder: Path, recipe: BaseModel, resume: bool) -> bool:
     """Make a run folder, or check that it holds this very recipe and may be gone on with.
 
     Args:
         folder: The run folder; its ``recipe.yaml`` says what was begun there.
         recipe: Of a training, or of a study.
         resume: Whether what the folder holds is to be gone on with.
+
+    Returns:
+        Whether the folder was made, and was not there before.
 
     Raises:
         CellnetError: It holds a run and ``resume`` is not set, the recipe has changed, or something
@@ -111,21 +115,32 @@ def claim(folder: Path, recipe: BaseModel, resume: bool) -> None:
                 f"the recipe differs from the one that {folder} was begun with ({stored}); "
                 "train it in another --run"
             )
-        return
+        return False
     if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
         raise CellnetError(f"{folder} is not empty and holds no run; choose another --run")
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_recipe(recipe, stored)
     except OSError as error:
         raise CellnetError(f"cannot write the run folder {folder}: {error.strerror}") from error
+    return made
 
 
-def release(folder: Path) -> None:
-    """Take the claim back where nothing was made yet, so that the right data can follow wrong."""
+def release(folder: Path, made: bool) -> None:
+    """Take the claim back where nothing was made yet, so that the right data can follow wrong.
+
+    Args:
+        folder: The run folder, held by this process.
+        made: What `claim` returned: a folder that was not there before goes too.
+    """
     if {entry.name for entry in folder.iterdir()} <= {".lock", "recipe.yaml", "data.json"}:
         for name in ("recipe.yaml", "data.json"):
             (folder / name).unlink(missing_ok=True)
+        if made:
+            (folder / ".lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another process may have begun in it
+                folder.rmdir()
 
 
 def fit(recipe: Recipe, sets: TrainingSet, folder: Path):

@@ -162,7 +162,8 @@ def prepared_cells(
             from cellnet.prepare import prepare
 
             log.info("preparing %s", data)
-            prepare(data, adapter, prepared, seed=seed, also=also)
+            made = prepare(data, adapter, prepared, seed=seed, also=also)
+            log.info("%s", made.summary())
         data = prepared
     manifest = read_manifest(data, also=also)
     check_disjoint(manifest.rows, str(manifest.file))
@@ -254,7 +255,9 @@ def _specialist(recipe: Recipe, cells: Manifest) -> tuple[list[Row], TrainingSet
                 raise CellnetError(
                     f"the data have no {name} ({', '.join(recipe.classes[name])}) on the side "
                     f"'{side}'; the labels of {cells.file} are {', '.join(there)}, its sub-types "
-                    f"{', '.join(more) or 'not known'}"
+                    f"{', '.join(more) or 'not known'}. Name others of them in the recipe's "
+                    f"classes, or add cells of {name} from other patients or smears, so that each "
+                    "side has some"
                 )
     pools = [
         Pool(

@@ -67,12 +67,12 @@ def transfer(
             "transfer learning needs images: give --data DIR, a folder with one sub-folder for "
             "each class, or set CELLNET_DATA"
         )
-    claim(folder, settings, resume)
+    made = claim(folder, settings, resume)
     with hold(folder, "works"):
         try:
             found = _run(settings, Path(data), folder)
         except CellnetError:
-            release(folder)
+            release(folder, made)
             raise
         report = {
             "schema": found.pop("schema"),
@@ -113,6 +113,13 @@ def summary(report: dict[str, Any]) -> str:
         return f"  {title}: {percent(estimate['value'])} % (95 % interval {interval(estimate)})"
 
     lines = [f"{report['name']}: {report['source']}"]
+    dropped = report["data"].get("dropped")
+    if dropped:
+        told_dropped = ", ".join(f"{number} {reason}" for reason, number in dropped.items())
+        lines.append(
+            f"  {sum(dropped.values())} images were left out when the data were prepared, see "
+            f"dropped.csv: {told_dropped}"
+        )
     for result in report["results"]:
         if "kernel" in result:
             lines.append(

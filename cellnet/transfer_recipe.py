@@ -8,15 +8,16 @@ on. This module knows what such a file may say. Running it is left to ``svm_stud
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import yaml
 from pydantic import Field, field_validator, model_validator
 
 from cellnet.cells import CLASSES
 from cellnet.errors import CellnetError
-from cellnet.recipe import Recipe, Strict, Training, View, read_recipe
+from cellnet.recipe import Recipe, Strict, Training, View, command_of, read_recipe
 
 __all__ = [
     "FEATURES_SVM",
@@ -80,9 +81,18 @@ class FeatureSource(Strict):
 
     @property
     def label(self) -> str:
-        """What it is called in a report: ``VGG16 fc1 (imagenet)``, ``model1 dense1``."""
-        weights = Path(self.weights).name
-        return f"{self.name} {self.layer} ({weights})" if self.name else f"{weights} {self.layer}"
+        """What it is called in a report: ``VGG16 fc1 (imagenet)``, ``model1 dense1``.
+
+        Others of one recipe may be called the same; see `SvmStudy.labels`.
+        """
+        return self.told(1)
+
+    def told(self, folders: int, *more: str) -> str:
+        """The label with so many of the last parts of the weights' place, and what else is told."""
+        weights = "/".join(Path(self.weights).parts[-folders:])
+        if self.name:
+            return f"{self.name} {self.layer} ({', '.join([weights, *more])})"
+        return f"{weights} {self.layer}"
 
 
 class Machines(Strict):
@@ -110,6 +120,8 @@ class PublishedAccuracy(Strict):
 
 
 class _Experiment(Strict):
+    command: ClassVar[str] = "transfer"
+
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     source: str
     data: TransferData
@@ -142,7 +154,7 @@ class SvmStudy(_Experiment):
 
     @model_validator(mode="after")
     def _whole(self) -> SvmStudy:
-        labels = [one.label for one in self.features]
+        labels = self.labels
         if len(set(labels)) < len(labels):
             raise ValueError(f"features must differ, got {', '.join(labels)}")
         if self.groups is not None:
@@ -158,6 +170,34 @@ class SvmStudy(_Experiment):
             if len(set(members)) < len(members):
                 raise ValueError("a class can be in one group alone")
         return self
+
+    @property
+    def labels(self) -> list[str]:
+        """What the features are called in a report, each differently, in the recipe's order.
+
+        Where the short label stands for two, the folders that the weights are in are told too, as
+        many as tell them apart, then the size and the arguments in which they differ.
+        """
+        return [_label(one, self.features) for one in self.features]
+
+
+def _label(one: FeatureSource, features: Sequence[FeatureSource]) -> str:
+    """The shortest label of one of several features that no other of them has."""
+    same = [other for other in features if other.label == one.label]
+    depth = 1
+    while depth < len(Path(one.weights).parts) and any(
+        other.told(depth) == one.told(depth) for other in same if other.weights != one.weights
+    ):
+        depth += 1
+    same = [other for other in same if other.weights == one.weights]
+    more = []
+    if len({other.size for other in same}) > 1:
+        more.append("own size" if one.size is None else f"{one.size} pixels")
+    for key in sorted({key for other in same for key in other.arguments}):
+        # As text: 1 and True are equal, and are not the same argument.
+        if len({repr(other.arguments.get(key)) for other in same}) > 1:
+            more.append(f"{key} {one.arguments.get(key, 'as Keras has it')}")
+    return one.told(depth, *more)
 
 
 class Backbone(Strict):
@@ -192,7 +232,7 @@ class FineTuning(_Experiment):
         free_blocks: How many of the last convolutional blocks learn, each in turn.
         images_per_class: Sizes of the training set, each in turn.
         unbalanced: Whether the best form of each network is trained once more on a set of the same
-            size in which classes are as frequent as in the data.
+            size in which classes are as frequent as on the train side.
         views: As in the recipe of a training.
         training: As in the recipe of a training.
         published: What the literature reports, or null.
@@ -275,6 +315,8 @@ def read_transfer(path: str | Path) -> TransferRecipe:
         content = None  # `read_recipe` says what is wrong
     kinds = {FEATURES_SVM: SvmStudy, FINE_TUNING: FineTuning}
     kind = content.get("kind") if isinstance(content, dict) else FEATURES_SVM
+    if kind is None and command_of(content):
+        kind = FEATURES_SVM  # `read_recipe` names the right command
     if not isinstance(kind, str) or kind not in kinds:
         raise CellnetError(
             f"the recipe {path} has the kind {kind!r}; cellnet transfer runs {' and '.join(kinds)}"

@@ -52,6 +52,10 @@ FITTED_ON = "train"
 FEW = 30
 """Types with fewer cells are told."""
 
+POOR = 0.8
+"""A warning is given where, on the mean over the classes, fewer known cells are named right: then
+one known cell in five and more is as foreign to the network as an unknown one."""
+
 PROBABILITY, ENERGY, MAHALANOBIS = SCORES = ("probability", "energy", "mahalanobis")
 
 _TOLD = {
@@ -163,6 +167,7 @@ def unknown(
 
     kinds = [(name, True, ~is_unknown & (labels == name)) for name in classes]
     kinds += [(name, False, is_unknown & (labels == name)) for name in types]
+    matrix = nine_columns(probabilities, kinds, groups)
     compared = compare_scores(scores, is_unknown, labels, types, is_other, groups, repeats, seed)
     for name, found in compared["scores"].items():
         compared["scores"][name] = {"told": _TOLD[name], **found}
@@ -209,7 +214,7 @@ def unknown(
         },
         "refused": refused,
         "unreadable": unreadable,
-        "matrix": nine_columns(probabilities, kinds, groups),
+        "matrix": matrix,
         "called_other": {"known": share(~is_unknown), "unknown": share(is_unknown)},
         "fitted": fitted,
         "largest_difference": largest,
@@ -226,6 +231,8 @@ def unknown(
         ],
         "warnings": [
             *_seen_warnings(bundle, known_seen, own_seen),
+            *_right_warnings(bundle, matrix),
+            *_folder_warnings(unknown),
             *_own_warnings(fitted, refused, fit_unreadable, types, labels[is_unknown]),
             *cautions(bundle, manifest, known.rows, column, unreadable, {}),
         ],
@@ -331,6 +338,29 @@ def _seen_warnings(bundle: Bundle, seen: dict[str, int] | None, own: int) -> lis
             f"{bundle.name} has seen under another class"
         )
     return found
+
+
+def _right_warnings(bundle: Bundle, matrix: dict[str, Any]) -> list[str]:
+    """Tell where the network does not know what it was taught."""
+    at = {name: place for place, name in enumerate(matrix["columns"])}
+    right = [row["counts"][at[row["name"]]] / row["n"] for row in matrix["rows"] if row["known"]]
+    mean = float(np.mean(right))
+    if mean >= POOR:
+        return []
+    return [
+        f"{bundle.name} names {100 * mean:.1f} % of the known cells right, on the mean over the "
+        f"classes; below {100 * POOR:g} % what it makes of unknown cells says little: train it "
+        "better first"
+    ]
+
+
+def _folder_warnings(folder: str | Path | None) -> list[str]:
+    if folder is None:
+        return []
+    return [
+        "images of the folder were compared with known cells and with those that trained the model "
+        "byte for byte: one that was saved again, resized or cut is taken as unknown"
+    ]
 
 
 def _own_warnings(

@@ -1,7 +1,8 @@
 """Which cells are known to a Model 1, and which may stand for kinds that it never saw.
 
 A cell that trained the model, that the manifest lists, or that repeats another one is not taken as
-unknown; each is told with its reason. What the model makes of the others is left to ``unknown``.
+unknown; each is told with its reason. Files are compared byte for byte: one that was saved again is
+not found so. What the model makes of the others is left to ``unknown``.
 """
 
 from __future__ import annotations
@@ -123,7 +124,8 @@ def strangers_in(
         left_out: Classes that the model was trained without; a sub-folder may be called so.
 
     Returns:
-        The images that may be measured and those that may not; none has been opened.
+        The images that may be measured and those that may not, by the bytes of their files; none
+        has been opened, so a known cell that was saved again passes.
 
     Raises:
         CellnetError: There is no image, or a sub-folder is called like a class that the model was

@@ -98,9 +98,9 @@ def compare_scores(
         ``scores``, by name: ``auc`` (unknown against known), ``fpr_at_95_tpr`` (share of unknown
         cells that pass as known at the ``cut`` which lets 95 % of the known ones pass), ``cut``,
         ``found_at_rule`` (share of the unknown cells that are found where as many known ones are
-        refused as by the program's rule), ``by_type`` (``auc`` of each type), ``curve``,
-        ``histogram``; and ``differences``, for each pair: ``of``, ``less``, ``auc``,
-        ``fpr_at_95_tpr``.
+        refused as by the program's rule; samples draw the number that it refuses, too), ``by_type``
+        (``auc`` of each type), ``curve``, ``histogram``; and ``differences``, for each pair:
+        ``of``, ``less``, ``auc``, ``fpr_at_95_tpr``.
 
     Raises:
         ValueError: There is no known or no unknown cell, or a score is not finite.
@@ -108,10 +108,10 @@ def compare_scores(
     unknown = np.asarray(unknown, dtype=bool)
     number = distinct_groups(groups, len(unknown))
     method = "stratified bootstrap" if number is None else "bootstrap by group"
-    known_refused = int(np.count_nonzero(np.asarray(refused, dtype=bool) & ~unknown))
+    refused = np.asarray(refused, dtype=bool) & ~unknown
     of_type = [unknown & (np.asarray(strata) == name) for name in types]
     values = {name: np.asarray(score, dtype=np.float64) for name, score in scores.items()}
-    drawn = [_Resampled(score, unknown, of_type) for score in values.values()]
+    drawn = [_Resampled(score, unknown, refused, of_type) for score in values.values()]
     pairs = list(combinations(range(len(drawn)), 2))
 
     def statistics(weights: np.ndarray) -> np.ndarray:
@@ -121,7 +121,7 @@ def compare_scores(
     once = statistics(np.ones(len(unknown)))
     labels = np.char.add(np.where(unknown, "u:", "k:"), np.asarray(strata).astype(str))
     intervals = bootstrap_interval(statistics, labels, number, repeats, seed)
-    width = 2 + len(types)
+    width = 3 + len(types)
     found: dict[str, Any] = {}
     for at, (name, score) in enumerate(values.items()):
         own, ends = once[at * width : (at + 1) * width], intervals[at * width : (at + 1) * width]
@@ -138,14 +138,17 @@ def compare_scores(
         cut = _cut(score[~unknown])
         found[name] = {
             "auc": area_of(0, np.ones(len(unknown), dtype=bool)),
-            "fpr_at_95_tpr": _passed(score[unknown] <= cut, ends[1], method, number, unknown),
+            "fpr_at_95_tpr": _share(score[unknown] <= cut, ends[1], method, number, unknown),
             "cut": cut,
-            "found_at_rule": proportion(
-                score[unknown] > _cut_that_refuses(score[~unknown], known_refused),
-                None if number is None else number[unknown],
-            ).to_json(),
+            "found_at_rule": _share(
+                score[unknown] > _cut_that_refuses(score[~unknown], int(refused.sum())),
+                ends[2],
+                method,
+                number,
+                unknown,
+            ),
             "by_type": {
-                kind: {"auc": area_of(2 + place, of_type[place] | ~unknown)}
+                kind: {"auc": area_of(3 + place, of_type[place] | ~unknown)}
                 for place, kind in enumerate(types)
             },
             "curve": _curve(unknown, score),
@@ -171,9 +174,20 @@ def compare_scores(
 
 
 class _Resampled:
-    """Area, share that passes at 95 %, and area by type of one score in a bootstrap sample."""
+    """What one score is worth in a bootstrap sample.
 
-    def __init__(self, score: np.ndarray, unknown: np.ndarray, of_type: Sequence[np.ndarray]):
+    Area, share that passes at 95 %, share that is found at the rule's price, and area by type. Both
+    cuts are set anew by the known cells of the sample, and so is the rule's price: the number of
+    them that the program refuses.
+    """
+
+    def __init__(
+        self,
+        score: np.ndarray,
+        unknown: np.ndarray,
+        refused: np.ndarray,
+        of_type: Sequence[np.ndarray],
+    ):
         if not unknown.any() or unknown.all():
             raise ValueError(
                 f"known and unknown cells are needed, got {np.count_nonzero(~unknown)} and "
@@ -183,14 +197,14 @@ class _Resampled:
             raise ValueError(f"scores must be finite, got {score[~np.isfinite(score)][0]}")
         values, place = np.unique(score, return_inverse=True)
         self.place, self.size = place.reshape(-1), len(values)
-        self.known, self.parts = ~unknown, [unknown, *of_type]
+        self.known, self.refused, self.parts = ~unknown, refused, [unknown, *of_type]
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         low = self._count(weights * self.known)
         below = np.cumsum(low)
         middle = below - 0.5 * low
         total = below[-1]
-        areas, passed = [], np.nan
+        areas, passed, found = [], np.nan, np.nan
         for number, members in enumerate(self.parts):
             high = self._count(weights * members)
             some = high.sum()
@@ -198,7 +212,10 @@ class _Resampled:
             if number == 0 and some and total:
                 cut = np.searchsorted(below, ACCEPTED * total - 1e-9)
                 passed = high[: cut + 1].sum() / some
-        return np.array([areas[0], passed, *areas[1:]])
+                stay = total - float(weights @ self.refused)
+                strict = np.searchsorted(below, stay - 1e-9) + 1 if stay > 0 else 0
+                found = high[strict:].sum() / some
+        return np.array([areas[0], passed, found, *areas[1:]])
 
     def _count(self, weights: np.ndarray) -> np.ndarray:
         return np.bincount(self.place, weights=weights, minlength=self.size)
@@ -223,14 +240,18 @@ def _cut_that_refuses(known: np.ndarray, number: int) -> float:
     return -np.inf if number >= len(ordered) else float(ordered[len(ordered) - 1 - number])
 
 
-def _passed(
+def _share(
     hits: np.ndarray,
     interval: tuple[float, float] | None,
     method: str,
     number: np.ndarray | None,
     unknown: np.ndarray,
 ) -> dict[str, Any]:
-    """Share of the unknown cells below the cut; an exact interval where the bootstrap collapses."""
+    """Share of the unknown cells on one side of a cut that known cells set.
+
+    The interval is the bootstrap's, which sets the cut anew in each sample; where all samples give
+    one value it says nothing, and the interval is exact for the cut as it is.
+    """
     share = proportion(hits, None if number is None else number[unknown])
     if interval is None or interval[1] - interval[0] < 1e-12:
         return share.to_json()

@@ -294,6 +294,44 @@ def test_cells_of_ones_own_group_have_no_vote():
     assert embedding.voted(apart, labels, groups)[0] == "b"
 
 
+def test_silhouettes_are_those_of_the_field():
+    metrics = pytest.importorskip("sklearn.metrics")
+    values, labels = clouds(apart=20)
+    apart = embedding.distances(values)
+    wanted = metrics.silhouette_samples(apart, np.array(labels), metric="precomputed")
+    np.testing.assert_allclose(embedding.silhouettes(apart, labels), wanted, atol=1e-12)
+    alone = [str(at) for at in range(len(labels))]
+    np.testing.assert_allclose(embedding.silhouettes(apart, labels, alone), wanted, atol=1e-12)
+
+
+def test_cells_of_ones_own_group_have_no_part_in_the_silhouette():
+    at = np.array([0.0, 0.1, 4.0, 5.0, 6.0, 7.0])
+    apart = np.abs(at[:, None] - at)
+    found = embedding.silhouettes(apart, list("aaabbb"), ["one", "one", *"3456"])
+    # The first: 4.0 to the third of its label (its twin at 0.1 is none), 6.0 on average to b.
+    assert found[0] == pytest.approx((6 - 4) / 6)
+    assert found[2] == pytest.approx((2 - 3.95) / 3.95)
+    assert embedding.silhouettes(apart, list("aaabbb"))[0] == pytest.approx((6 - 2.05) / 6)
+    # Of its label there is only its own group: nothing can be said.
+    tied = embedding.silhouettes(apart, list("aaabbb"), ["one"] * 3 + list("456"))
+    assert tied[:3].tolist() == [0, 0, 0] and (tied[3:] > 0).all()
+    assert embedding.silhouettes(np.zeros((4, 4)), list("aabb")).tolist() == [0] * 4
+
+
+def test_twins_do_not_part_labels():
+    """Pictures of one cell lie together; labels that say nothing else do not part by them."""
+    rng = np.random.default_rng(4)
+    values = np.repeat(rng.normal(size=(20, 8)), 4, axis=0) + 0.01 * rng.normal(size=(80, 8))
+    labels, groups = (
+        list(np.repeat(list("ab" * 10), 4)),
+        [str(it) for it in np.repeat(range(20), 4)],
+    )
+    found = embedding.embedded({"pixels": values, "features": values}, labels, groups, 0)
+    bare = embedding.silhouettes(embedding.distances(values), labels).mean()
+    space = found["spaces"]["pixels"]["silhouette"]
+    assert space["value"] < bare and space["ci95"][0] < 0 < bare
+
+
 def test_a_plane_keeps_what_is_near_and_its_seed():
     values, labels = clouds(apart=60)
     apart = embedding.distances(values)

@@ -273,6 +273,10 @@ def test_missing_data_are_named(recipe, tmp_path, monkeypatch):
         select(recipe, None, tmp_path / "run")
     with pytest.raises(CellnetError, match="no data folder at nowhere"):
         select(recipe, "nowhere", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()  # somebody's own stays
+    with pytest.raises(CellnetError, match="no data folder at nowhere"):
+        select(recipe, "nowhere", tmp_path / "run")
     assert os.listdir(tmp_path / "run") == [".lock"]  # the right data can follow
 
 
@@ -283,7 +287,7 @@ def test_a_cohort_that_decides_nothing_is_refused_before_training(recipe, cohort
     (less / "truth.csv").write_text(text.replace(",mds", ",healthy"))
     with pytest.raises(CellnetError, match="needs smears of patients with MDS"):
         select(recipe, less, tmp_path / "run")
-    assert os.listdir(tmp_path / "run") == [".lock"]
+    assert not (tmp_path / "run").exists()
 
 
 def test_too_few_groups_are_refused_before_training(recipe, cohort, tmp_path):

@@ -538,6 +538,7 @@ def test_a_class_without_cells_is_named(own_folder, tmp_path):
         with pytest.raises(CellnetError, match=f"no {name} .{name}. on the side 'train'") as caught:
             assemble(recipe, own_folder, tmp_path / name)
         assert "are lymphocyte, monocyte, its sub-types not known" in str(caught.value)
+        assert f"add cells of {name} from other patients" in str(caught.value)
 
 
 def test_prepare_knows_the_folders_that_it_is_told(own_folder, tmp_path, capsys):

@@ -45,12 +45,20 @@ def test_the_candidates_are_those_of_table_5_2(full):
     assert full.data.per_class == full.plan().train_per_class == 3000
 
 
-def test_on_two_cores_only_the_first_stage_and_the_folds_have_shorter_epochs(full):
+def test_on_two_cores_only_the_first_stage_and_the_folds_are_shorter(full):
     small = read_study(TRAINING / "dysplasianet-selection-two-cores.yaml")
     assert small.run_of("M3", SECOND) == full.run_of("M3", SECOND)
     for stage in (FIRST, "cross-validation"):
         assert small.run_of("M3", stage).data.per_class == 800
         assert full.run_of("M3", stage).data.per_class == 3000
+    folds = [one.run_of("M3", "cross-validation").training.epochs for one in (small, full)]
+    assert folds == [8, 20]
+    told = (TRAINING / "dysplasianet-selection-two-cores.yaml").read_text("utf-8")
+    assert "the folds in at most 8 of them instead of 20" in told
+    assert (
+        small.cross_validation.model_copy(update={"epochs": 20, "per_class": None})
+        == full.cross_validation
+    )
     shorter = small.first_stage.model_copy(update={"per_class": None})
     assert shorter == full.first_stage
     assert (small.candidates, small.cohort, small.data) == (full.candidates, full.cohort, full.data)
@@ -117,12 +125,20 @@ def test_a_resolved_recipe_is_the_same_recipe(full, tmp_path):
         ({"cross_validation__divisions": [{"folds": 1, "by": "group"}]}, "folds"),
         ({"cross_validation__divisions": [{"folds": 5, "by": "luck"}]}, "by"),
         ({"cross_validation__divisions": [{"folds": 5, "by": "group"}] * 2}, "must differ"),
+        ({"cross_validation__validation": 0.4}, "1 divided by a whole number.*got 0.4"),
+        ({"cross_validation__validation": 0.15}, "1 divided by a whole number"),
         ({"published": {"source": "x", "by_cell": {"M1": {"luck": 1.0}}}}, "luck"),
     ],
 )
 def test_what_does_not_hold_is_named(tmp_path, changes, message):
     with pytest.raises(CellnetError, match=message):
         read_study(written(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.33, 0.25, 0.2, 0.17, 0.1, 0.05])
+def test_parts_that_can_be_dealt_out_are_taken(tmp_path, share):
+    study = read_study(written(tmp_path, cross_validation__validation=share))
+    assert study.cross_validation.validation == share
 
 
 def test_no_cross_validation_is_a_choice(tmp_path):

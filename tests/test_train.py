@@ -239,7 +239,12 @@ def test_a_wrong_folder_does_not_bind_the_run(recipe, cells, tmp_path):
     for wrong in (tmp_path / "wrong", tmp_path / "gone"):
         with pytest.raises(CellnetError):
             train(recipe, wrong, run)
-        assert os.listdir(run) == [".lock"]
+        assert not run.exists()
+    # A folder that somebody made stays.
+    run.mkdir()
+    with pytest.raises(CellnetError):
+        train(recipe, tmp_path / "gone", run)
+    assert os.listdir(run) == [".lock"]
 
 
 def test_other_data_do_not_go_into_a_run(cells, tmp_path):

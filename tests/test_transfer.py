@@ -24,7 +24,8 @@ from cellnet.draw import draw_set  # noqa: E402
 from cellnet.errors import CellnetError  # noqa: E402
 from cellnet.images import write_jpeg  # noqa: E402
 from cellnet.manifest import read_manifest, write_manifest  # noqa: E402
-from cellnet.seen import pack_seen  # noqa: E402
+from cellnet.measured_page import majority  # noqa: E402
+from cellnet.seen import bundles_of_file, pack_seen  # noqa: E402
 from cellnet.transfer import transfer  # noqa: E402
 from cellnet.transfer_recipe import FineTuning, SvmStudy, read_transfer  # noqa: E402
 from cellnet.verify import read_schema  # noqa: E402
@@ -52,6 +53,8 @@ def check(run: Path, schema: str) -> dict:
     for mark in ("http://", "https://", "<script", ' src="/', "url("):
         assert mark not in page, mark
     assert "data:image/svg+xml" in page
+    counts = report["cells"]["by_group" if schema == "features-svm" else "test"]
+    assert f"would be right for {majority(counts)}" in page
     for text in report["warnings"]:
         assert text.split(":")[0] in page
     return report
@@ -319,6 +322,13 @@ def test_what_a_network_has_seen_is_left_out(drawn, tmp_path):
     recipe = write(tmp_path, machines(features=features, svm={"kernels": ["rbf"]}, folds=2))
     with pytest.raises(CellnetError, match="does not say which cells trained it"):
         transfer(recipe, drawn, tmp_path / "run")
+    told = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json").write_text(
+        json.dumps({**told, "network": {"name": "finetuned", "arguments": {}}})
+    )
+    with pytest.raises(CellnetError, match="cannot be looked into.*best.weights.h5 of its run"):
+        transfer(recipe, drawn, tmp_path / "run")
+    (bundle / "bundle.json").write_text(json.dumps(told))
     known = {row.sha256 for row in manifest.rows if row.split != "test"}
     description = json.loads((bundle / "bundle.json").read_text())
     (bundle / "seen.npz").write_bytes(pack_seen({"train": known}))
@@ -332,7 +342,231 @@ def test_what_a_network_has_seen_is_left_out(drawn, tmp_path):
     check(tmp_path / "run", "features-svm")
 
 
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """What ``cellnet train`` leaves of a network, without its weights; one network for all."""
+    arguments = {"blocks": 6, "width": 4, "hidden": 1}
+    made = write_bundle(tmp_path_factory.mktemp("bundle"), random_network(**arguments), **arguments)
+
+    def leave(folder: Path, known: set[str], began: str = "random") -> Path:
+        bundle = folder / "bundle"
+        shutil.copytree(made, bundle)
+        (bundle / "seen.npz").write_bytes(pack_seen({"train": known}))
+        description = json.loads((bundle / "bundle.json").read_text())
+        description["seen"] = {"file": "seen.npz", "sha256": "0" * 64}
+        (bundle / "bundle.json").write_text(json.dumps(description))
+        recipe = yaml.safe_load((TRAINING / "backbone-drawn.yaml").read_text("utf-8"))
+        recipe["network"]["arguments"]["weights"] = began
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        return folder / "best.weights.h5"
+
+    return leave
+
+
+def test_which_cells_trained_a_file(tmp_path, run_folder):
+    """A chain of files is asked to its end; any that cannot say leaves it open."""
+    first = run_folder(tmp_path / "first", {"a" * 64})
+    second = run_folder(tmp_path / "second", {"b" * 64}, str(first))
+    for file, number, whole in ((first, 1, True), (second, 2, True)):
+        known, all_of_it = bundles_of_file(file)
+        assert (len(known), all_of_it) == (number, whole)
+    stray = tmp_path / "stray.weights.h5"
+    assert bundles_of_file(stray) == ([], False)
+    third = run_folder(tmp_path / "third", {"c" * 64}, str(stray))
+    known, whole = bundles_of_file(third)
+    assert len(known) == 1 and not whole
+    (tmp_path / "first" / "recipe.yaml").unlink()
+    assert not bundles_of_file(second)[1]
+    # A recipe that names its own file ends the search.
+    again = run_folder(tmp_path / "again", {"d" * 64}, str(tmp_path / "again/best.weights.h5"))
+    known, whole = bundles_of_file(again)
+    assert len(known) == 1 and not whole
+
+
+def small_network() -> keras.Model:
+    from cellnet.backbones import without_top
+
+    return without_top("MobileNet", "random", 32, {"alpha": 0.25})[0]
+
+
+def test_cells_that_trained_a_file_are_left_out_of_the_machines(drawn, tmp_path, run_folder):
+    """Two files of one name: both are in the report, each with its own caution."""
+    manifest = read_manifest(drawn)
+    known = {row.sha256 for row in manifest.rows if row.split != "test"}
+    files = [run_folder(tmp_path / "mine", known), tmp_path / "theirs" / "best.weights.h5"]
+    (tmp_path / "theirs").mkdir()
+    for seed, file in enumerate(files):
+        keras.utils.set_random_seed(seed)
+        small_network().save_weights(file)
+    features = [{**machines()["features"][0], "weights": str(file)} for file in files]
+    recipe = write(tmp_path, machines(features=features, svm={"kernels": ["rbf"]}, folds=2))
+    report = transfer(recipe, drawn, tmp_path / "run")
+    check(tmp_path / "run", "features-svm")
+    assert report["cells"]["seen_by_a_network"] == len(known) == len(manifest.rows) - 16
+    labels = [it["label"] for it in report["results"]]
+    assert labels == [
+        "MobileNet global_average_pooling2d (mine/best.weights.h5)",
+        "MobileNet global_average_pooling2d (theirs/best.weights.h5)",
+    ]
+    first, second = (it["features"]["weights"]["sha256"] for it in report["results"])
+    assert first != second
+    open_ones = [text for text in report["warnings"] if "is not known; these cells" in text]
+    assert [text.partition(":")[0] for text in open_ones] == labels[1:]
+    for label in labels:
+        assert any(text.startswith(f"{label}: the weights are") for text in report["warnings"])
+    # Results of other cells are not gone on with.
+    file = next((tmp_path / "run" / "results").glob("*mine*.json"))
+    stored = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps({**stored, "n": 96}), encoding="utf-8")
+    with pytest.raises(CellnetError, match="measured on 96 cells.*16 now.*another --run"):
+        transfer(recipe, drawn, tmp_path / "run", resume=True)
+
+
+def test_labels_tell_features_apart():
+    def labels(*changes):
+        base = {"name": "MobileNet", "layer": "gap", "weights": "random"}
+        features = [{**base, **change} for change in changes]
+        return SvmStudy.model_validate(machines(features=features)).labels
+
+    assert labels({}, {"layer": "fc"}) == ["MobileNet gap (random)", "MobileNet fc (random)"]
+    assert labels({"weights": "a/x/w.h5"}, {"weights": "b/x/w.h5"}, {"weights": "c/v.h5"}) == [
+        "MobileNet gap (a/x/w.h5)",
+        "MobileNet gap (b/x/w.h5)",
+        "MobileNet gap (v.h5)",
+    ]
+    assert labels({"size": 32}, {}, {"size": 32, "arguments": {"alpha": 0.5}}) == [
+        "MobileNet gap (random, 32 pixels, alpha as Keras has it)",
+        "MobileNet gap (random, own size, alpha as Keras has it)",
+        "MobileNet gap (random, 32 pixels, alpha 0.5)",
+    ]
+    models = [{"layer": "d", "weights": f"{place}/bundle"} for place in "ab"]
+    told = SvmStudy.model_validate(machines(features=models)).labels
+    assert told == ["a/bundle d", "b/bundle d"]
+    assert svm_study._file_names(["a_b c", "a b_c", "a"]) == ["a-b-c", "a-b-c-2", "a"]
+
+
+def test_what_was_left_out_is_told(drawn, tmp_path, stub, capsys, caplog):
+    """Unreadable files and copies: on standard output, on the page and in the report."""
+    cells = tmp_path / "cells"
+    manifest = read_manifest(drawn)
+    for row in manifest.rows:
+        if row.label in ("lymphocyte", "platelet"):
+            file = cells / row.label / Path(row.path).name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(manifest.path_of(row), file)
+    shutil.copy(file, file.with_name("copy.jpg"))
+    for name in ("torn.jpg", "torn2.jpg"):
+        (cells / "platelet" / name).write_bytes(b"\xff\xd8\xff no image")
+    run = tmp_path / "run"
+    with caplog.at_level("INFO"):
+        assert main(["transfer", str(write(tmp_path, machines())), "--data", str(cells), "--run",
+                     str(run)]) == 0  # fmt: skip
+    assert "3 left out, see dropped.csv" in caplog.text
+    report = json.loads((run / "report.json").read_text("utf-8"))
+    assert report["data"]["dropped"] == {"exact copy": 1, "unreadable": 2}
+    told = "3 images were left out when the data were prepared, see dropped.csv: 1 exact copy, 2"
+    assert told in capsys.readouterr().out
+    page = (run / "report.html").read_text("utf-8")
+    assert "3 images when the data were prepared" in page and "2 unreadable" in page
+
+
 # ---------------------------------------------------------------- fine-tuning
+
+
+class Fixed:
+    """A network that was trained already and calls every cell by the first class."""
+
+    input_shape = (None, 16, 16, 3)
+    trainable_weights = ()
+
+    def count_params(self):
+        return 1
+
+    def predict_on_batch(self, batch):
+        return np.eye(8, dtype=np.float32)[np.zeros(len(batch), int)]
+
+
+@pytest.fixture
+def tuned(monkeypatch):
+    """Fine-tuning whose networks are not trained, so that what surrounds it is tested quickly."""
+    import cellnet.train
+
+    def fit(form, sets, place):
+        (place / "log.csv").write_text("epoch\n0\n")
+        return Fixed()
+
+    monkeypatch.setattr(cellnet.train, "fit", fit)
+    monkeypatch.setattr(finetuning_study, "_load", lambda form, weights: Fixed())
+
+
+def tuning(weights: str = "random") -> dict:
+    content = yaml.safe_load((TRAINING / "finetuning-drawn.yaml").read_text("utf-8"))
+    backbone = {"name": "MobileNet", "weights": weights, "pooling": "average", "hidden": [],
+                "size": 32, "arguments": {"alpha": 0.25}}  # fmt: skip
+    return {
+        **content,
+        "data": {"adapter": "folder", "seed": 0},
+        "backbones": [backbone],
+        "free_blocks": [1],
+        "images_per_class": [4],
+    }
+
+
+def test_fine_tuning_leaves_out_what_a_file_has_seen(drawn, tmp_path, tuned, run_folder):
+    manifest = read_manifest(drawn)
+    test = [row for row in manifest.rows if row.split == "test"]
+    known = {row.sha256 for row in test[:5]} | {
+        row.sha256 for row in manifest.rows if row.split == "train"
+    }
+    mine = run_folder(tmp_path / "mine", known)
+    small_network().save_weights(mine)
+    report = transfer(write(tmp_path, tuning(str(mine))), drawn, tmp_path / "run")
+    check(tmp_path / "run", "fine-tuning")
+    assert sum(report["cells"]["test"].values()) == len(test) - 5
+    assert report["results"][0]["tests"]["balanced"]["n"] == len(test) - 5
+    assert sum(report["cells"]["train"].values()) == len(manifest.split("train"))
+    assert any(text.startswith("5 cells of validation and test") for text in report["warnings"])
+    assert not any("is not known; cells" in text for text in report["warnings"])
+    # Of a file on its own nothing is known.
+    alone = tmp_path / "alone.weights.h5"
+    shutil.copy(mine, alone)
+    report = transfer(write(tmp_path, tuning(str(alone))), drawn, tmp_path / "other")
+    assert sum(report["cells"]["test"].values()) == len(test)
+    assert any(
+        text.startswith("MobileNet: what its file of weights was trained on is not known")
+        for text in report["warnings"]
+    )
+    # Nor is what was measured on other cells gone on with.
+    file = next((tmp_path / "other").glob("runs/*/test.json"))
+    stored = json.loads(file.read_text("utf-8"))
+    stored["accuracy"]["n"] = 3
+    file.write_text(json.dumps(stored), encoding="utf-8")
+    with pytest.raises(CellnetError, match="measured on 3 cells.*another --run"):
+        transfer(tmp_path / "recipe.yaml", drawn, tmp_path / "other", resume=True)
+
+
+def test_classes_that_a_side_lacks_are_told(drawn, tmp_path, tuned):
+    manifest = read_manifest(drawn)
+
+    def without(name, lost):
+        rows = [row for row in manifest.rows if not lost(row)]
+        write_manifest(tmp_path / name, rows, manifest.root.resolve())
+        return tmp_path / name
+
+    recipe = write(tmp_path, tuning())
+    some = without("some", lambda row: row.split == "test" and row.label in ("ig", "platelet"))
+    report = transfer(recipe, some, tmp_path / "run")
+    (told,) = (text for text in report["warnings"] if "side has no" in text)
+    assert told.startswith("the test side has no ") and "ig" in told and "platelet" in told
+    for side in ("validation", "test"):
+        none = without(side, lambda row, side=side: row.split == side)
+        with pytest.raises(CellnetError, match=f"no cell on the side '{side}'; fine-tuning"):
+            transfer(recipe, none, tmp_path / f"run-{side}")
+    # Unbalanced is as the train side is, whatever stands in test.
+    rare = without("rare", lambda row: row.split != "train" and row.label == "basophil")
+    both = [read_manifest(folder) for folder in (drawn, rare)]
+    drawings = [finetuning_study._drawn(one, 40, 0, False) for one in both]
+    assert drawings[0] == drawings[1] and sum(drawings[0].values()) == 320
 
 
 def test_training_sets_are_as_large_and_as_balanced_as_asked(drawn):
@@ -377,7 +611,11 @@ def test_too_many_free_blocks_are_told_before_anything_is_trained(drawn, tmp_pat
     content["free_blocks"] = [14]
     with pytest.raises(CellnetError, match="13 convolutional blocks, the recipe frees 14"):
         transfer(write(tmp_path, content), drawn, tmp_path / "run")
-    # What was wrong can be set right in the same folder.
+    assert not (tmp_path / "run").exists()
+    # A folder that was there before stays, and what was wrong can be set right in it.
+    (tmp_path / "run").mkdir()
+    with pytest.raises(CellnetError, match="13 convolutional blocks"):
+        transfer(write(tmp_path, content), drawn, tmp_path / "run")
     assert {entry.name for entry in (tmp_path / "run").iterdir()} == {".lock"}
 
 
@@ -387,6 +625,7 @@ def test_too_many_free_blocks_are_told_before_anything_is_trained(drawn, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
+        ({"kind": None}, "kind None; cellnet transfer runs"),
         ({"kind": "selection"}, "kind 'selection'; cellnet transfer runs features-svm and"),
         ({"groups": {"a": ["lymphocyte"], "b": ["smudge"]}}, "'smudge', which is no class"),
         ({"groups": {"a": ["lymphocyte"], "b": ["lymphocyte"]}}, "in one group alone"),
@@ -429,6 +668,33 @@ def test_other_files_are_no_recipes(tmp_path):
     with pytest.raises(CellnetError, match="cannot read the recipe"):
         read_transfer(tmp_path / "none.yaml")
     assert SvmStudy.model_validate(machines()).folds == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "recipe", "right"),
+    [
+        ("transfer", "model1", "train"),
+        ("transfer", "dysplasianet-selection", "select"),
+        ("train", "chapter2-svm", "transfer"),
+        ("train", "dysplasianet-selection", "select"),
+        ("select", "chapter4-finetuning", "transfer"),
+        ("select", "dysplasianet", "train"),
+    ],
+)
+def test_a_recipe_for_another_command_names_it(command, recipe, right, drawn, tmp_path, capsys):
+    file = TRAINING / f"{recipe}.yaml"
+    words = [command, str(file), "--data", str(drawn), "--run", str(tmp_path / "run")]
+    assert main(words) == 1
+    told = capsys.readouterr().err
+    assert f"is one for 'cellnet {right}', not for 'cellnet {command}'" in told
+    assert f"run: cellnet {right} {file}" in told and "Field required" not in told
+
+
+def test_data_that_are_not_there_leave_no_folder(tmp_path, stub, capsys):
+    recipe, run = write(tmp_path, machines()), tmp_path / "run"
+    assert main(["transfer", str(recipe), "--data", str(tmp_path / "none"), "--run", str(run)]) == 1
+    assert "no data folder at" in capsys.readouterr().err
+    assert not run.exists()
 
 
 def test_data_must_be_given(tmp_path, monkeypatch):

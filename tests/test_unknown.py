@@ -25,6 +25,8 @@ from cellnet.cells import CLASSES
 from cellnet.cli import main
 from cellnet.convert import to_litert
 from cellnet.errors import CellnetError
+from cellnet.images import read_image, write_png
+from cellnet.intervals import proportion
 from cellnet.manifest import read_manifest, write_manifest
 from cellnet.novelty import Insides, energy, fit_clouds, improbability, look_into
 from cellnet.recipe import Recipe, read_recipe
@@ -401,6 +403,46 @@ def test_a_bundle_that_left_out_nonsense_is_refused(home, tmp_path):
         unknown(model, home / "cells")
 
 
+@pytest.mark.parametrize("poor", [False, True])
+def test_a_network_that_does_not_know_what_it_was_taught_is_told(home, tmp_path, capsys, poor):
+    """Three of the eight classes look like other cells here: the mean is 62.5 %, below 80 %."""
+    cells = PaintedCohort(tmp_path / "cells")
+    for number, label in enumerate(CLASSES):
+        for _ in range(20 if label == "neutrophil" else 2):
+            looks = "other" if poor and number < 3 else label
+            cells.cell("test", label, score=0.5, painted=looks, source_cell="")
+    cells.write()
+    page = tmp_path / "page.html"
+    assert main(["unknown", str(home / "whole" / "model1"), str(tmp_path / "cells"), "--unknown",
+                 str(home / "types"), "--html", str(page)]) == 0  # fmt: skip
+    told = capsys.readouterr().out
+    rule = "names 62.5 % of the known cells right, on the mean over the classes; below 80 %"
+    for text in (told, page.read_text("utf-8")):
+        assert (rule in text) == poor
+    # Fourteen cells of seven classes beside twenty neutrophils.
+    assert "would be right for 58.8 % (neutrophil)" in page.read_text("utf-8")
+
+
+def test_the_page_says_that_known_cells_are_found_byte_for_byte(home, found, tmp_path):
+    """A cell of the manifest, saved again, passes as unknown: nobody is told that it cannot."""
+    known = next(row for row in read_manifest(home / "cells").rows if row.split == "train")
+    folder = tmp_path / "types" / "blast"
+    folder.mkdir(parents=True)
+    shutil.copy(home / "cells" / known.path, folder / "copy.png")
+    write_png(folder / "again.png", read_image(home / "cells" / known.path))
+    with (folder / "again.png").open("ab") as file:
+        file.write(b"saved again")
+    result = unknown(home / "whole" / "model1", home / "cells", unknown=tmp_path / "types",
+                     repeats=5, progress=False)  # fmt: skip
+    assert [it["file"] for it in result["refused"]] == ["blast/copy.png"]
+    assert [it["file"] for it in result["cells"]] == ["blast/again.png"]
+    pytest.importorskip("matplotlib")
+    assert "byte for byte: one that was saved again" in render(result)
+    assert "byte for byte" in summary(found)
+    without = unknown(home / "without" / "model1", home / "cells", repeats=5, progress=False)
+    assert not any("byte for byte" in text for text in without["warnings"])
+
+
 # --- scores and their comparison, by hand --------------------------------------------------------
 
 
@@ -479,6 +521,37 @@ def test_comparison_by_hand():
     low, high = one["auc"]["ci95"]
     assert difference["auc"]["ci95"] == pytest.approx([1 - 2 * high, 1 - 2 * low])
     json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["alone", "tied"])
+def test_the_price_of_the_rule_is_drawn_with_its_cut(tied):
+    """The interval against samples drawn here by hand, one cell after the other."""
+    rng = np.random.default_rng(3)
+    known, strange = rng.normal(0, 1, 120).round(1), rng.normal(1.5, 1, 60).round(1)
+    groups = np.repeat(np.arange(60), 3) if tied else None
+    one = compare(known, strange, refused=6, groups=groups)["scores"]["a"]["found_at_rule"]
+    refused = np.arange(120) < 6
+    shares = []
+    for _ in range(4000):
+        if tied:
+            mine = (3 * rng.integers(0, 40, 40)[:, None] + np.arange(3)).ravel()
+            theirs = (3 * rng.integers(0, 20, 20)[:, None] + np.arange(3)).ravel()
+        else:
+            mine, theirs = rng.integers(0, 120, 120), rng.integers(0, 60, 60)
+        price = refused[mine].sum()
+        cut = min(it for it in known[mine] if np.sum(known[mine] > it) <= price)
+        shares.append(np.mean(strange[theirs] > cut))
+    assert one["ci95"] == pytest.approx(np.quantile(shares, [0.025, 0.975]), abs=0.06)
+    assert one["ci95"][0] <= one["value"] <= one["ci95"][1]
+    # With the cut held it would be far too narrow.
+    exact = proportion(np.arange(60) < one["k"]).ci95
+    assert one["ci95"][1] - one["ci95"][0] > 1.2 * (exact[1] - exact[0])
+    assert one["method"] == ("bootstrap by group" if tied else "stratified bootstrap")
+
+
+def test_where_the_rule_refuses_every_known_cell_all_are_found():
+    one = compare(range(4), [1, 2, 9], refused=4)["scores"]["a"]["found_at_rule"]
+    assert (one["k"], one["n"], one["method"]) == (3, 3, "clopper-pearson")
 
 
 def test_scores_that_part_perfectly_have_intervals_too():

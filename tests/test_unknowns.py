@@ -23,7 +23,7 @@ def estimate(value, n=40, k=None):
 
 def score(value):
     return {"auc": estimate(value), "fpr_at_95_tpr": estimate(0.25, k=5),
-            "found_at_rule": estimate(0.5, k=10)}  # fmt: skip
+            "found_at_rule": {**estimate(0.5, k=10), "method": "stratified bootstrap"}}  # fmt: skip
 
 
 def difference(of, less, value):
@@ -44,7 +44,7 @@ def answer(name, left_out):
         "data": {"sources": ["PBC"]},
         "split": "test",
         "created": "2024-01-01T00:00:00",
-        "known": {"n": 28},
+        "known": {"n": 28, "counts": dict.fromkeys(known, 3) | {"neutrophil": 10}},
         "unknown": {"n": 20},
         "rule": "the class with a probability over 0.5, else other",
         "called_other": {"known": estimate(0.25, 28, 7), "unknown": estimate(0.4, 20, 8)},
@@ -92,10 +92,25 @@ def test_tables_stand_between_their_marks_and_leave_the_rest(given):
         "difference -0.005 to +0.015).",
     ):
         assert line in text.splitlines(), line
-    assert "Of the known cells 75.0 % are named right" in text
+    assert (
+        "Of the known cells 75.0 % are named right; always saying the most frequent class" in text
+    )
+    assert "would give 35.7 % (neutrophil)" in text
     assert "of the unknown cells 40.0 % (39.0 to 41.0) are called other" in text
     unknowns.write_docs(given)
     assert given.docs.read_text("utf-8") == text
+
+
+def test_intervals_that_hold_their_cut_are_told(given):
+    unknowns.write_docs(given)
+    assert "takes the cut as given" not in given.docs.read_text("utf-8")
+    told = answer(unknowns.RECIPES[0], "ig")
+    told["scores"]["energy"]["found_at_rule"]["method"] = "clopper-pearson"
+    (given.work / unknowns.RECIPES[0] / "unknown.json").write_text(json.dumps(told))
+    unknowns.write_docs(given)
+    assert "takes the cut as given, though known cells set it, and is too narrow: energy." in (
+        given.docs.read_text("utf-8")
+    )
 
 
 def test_the_shipped_model_stands_beside_the_thesis(given):

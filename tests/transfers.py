@@ -27,7 +27,7 @@ from release import ROOT, run
 
 from cellnet import card
 from cellnet.answer_measures import SHARES
-from cellnet.measured_page import interval, percent
+from cellnet.measured_page import interval, majority, percent
 from cellnet.outputs import write_text
 
 NAME = "transfer learning"
@@ -128,6 +128,7 @@ def _machines(report: dict[str, Any]) -> Iterator[str]:
     told = f"`{report['name']}`: {cells['n']:,} photographed cells, {among}, {folds} folds"
     if cells["seen_by_a_network"]:
         told += f"; {cells['seen_by_a_network']:,} cells that model1 had seen were left out"
+    told += f"; always saying the most frequent would give {majority(cells['by_group'])}"
     yield f"{told}:"
     yield ""
     yield (
@@ -168,7 +169,9 @@ def _tuning(report: dict[str, Any]) -> Iterator[str]:
         yield (
             f"`{report['name']}`: {result['backbone']} at {size} pixels, weights "
             f"`{result['weights']['from']}`, {report['epochs']} epochs; accuracy on the validation "
-            f"side ({validation:,} cells) by free blocks of {result['blocks']} and images a class:"
+            f"side ({validation:,} cells; always saying the most frequent class would give "
+            f"{majority(report['cells']['validation'])}) by free blocks of {result['blocks']} and "
+            "images a class:"
         )
         yield ""
         sizes = report["images_per_class"]
@@ -186,7 +189,9 @@ def _tuning(report: dict[str, Any]) -> Iterator[str]:
         yield (
             f"Chosen: {chosen['free']} blocks free, {chosen['images_per_class']} images a class. "
             "It on the test side, trained on as many images of each class, and on classes as "
-            "frequent as in the data:"
+            "frequent as in the data; always saying the most frequent class would give "
+            f"{majority(report['cells']['test'])}. Accuracy follows the mix of classes, so "
+            "validation and test accuracy cannot be compared where their mixes differ:"
         )
         yield ""
         yield (
