@@ -239,19 +239,7 @@ def _add_data(commands) -> None:
 
 def _add_train(commands) -> None:
     parser = _command(commands, "train", "train", "Train a network by a recipe, from scratch")
-    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="training/*.yaml")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="one sub-folder a class, or a manifest (default: $CELLNET_DATA)",
-    )
-    parser.add_argument(
-        "--run", type=Path, metavar="DIR", help="run folder (default: runs/NAME of the recipe)"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on from the last whole epoch of the run folder"
-    )
+    _add_recipe(parser, "*.yaml")
 
 
 def _add_transfer(commands) -> None:
@@ -262,22 +250,7 @@ def _add_transfer(commands) -> None:
         "Put networks that others trained to use by a recipe: features and support vector "
         "machines, or fine-tuning",
     )
-    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="training/chapter*.yaml")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="one sub-folder a class, or a manifest (default: $CELLNET_DATA)",
-    )
-    parser.add_argument(
-        "--run",
-        type=Path,
-        metavar="DIR",
-        help="run folder, where the report is written (default: runs/NAME of the recipe)",
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with what the run folder holds"
-    )
+    _add_recipe(parser, "chapter*.yaml")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
 
@@ -285,22 +258,8 @@ def _add_select(commands) -> None:
     parser = _command(
         commands, "select", "select", "Train candidates, choose one on smears, cross-validate it"
     )
-    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="training/*-selection.yaml")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="one sub-folder a class, a manifest, or a cohort with smears (default: $CELLNET_DATA)",
-    )
-    parser.add_argument(
-        "--run", type=Path, metavar="DIR", help="study's folder (default: runs/NAME of the recipe)"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with the study that the folder holds"
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="the report as one JSON document on standard output"
-    )
+    _add_recipe(parser, "*-selection*.yaml", "a manifest, or a cohort with smears")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     where = parser.add_argument_group("where the runs run")
     where.add_argument(
         "--jobs",
@@ -312,6 +271,23 @@ def _add_select(commands) -> None:
         "--ray",
         metavar="ADDRESS",
         help="HOST:PORT of a Ray cluster that shares DIR, or auto (default: this machine)",
+    )
+
+
+def _add_recipe(parser: argparse.ArgumentParser, pattern: str, also: str = "or a manifest") -> None:
+    """What every command that follows a recipe in a folder of its own asks for."""
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help=f"training/{pattern}")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help=f"one sub-folder a class, {also} (default: $CELLNET_DATA)",
+    )
+    parser.add_argument(
+        "--run", type=Path, metavar="DIR", help="run folder (default: runs/NAME of the recipe)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with what the run folder holds"
     )
 
 
