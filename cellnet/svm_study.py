@@ -318,14 +318,16 @@ def _warnings(
             "control; they say nothing of the method"
         )
     trained = {
-        it["label"]: it["features"]["weights"]["told"]
+        it["label"]: it["features"]["weights"]
         for it in results
         if it["features"]["weights"]["from"] in ("model", "file")
     }
-    for label, told in trained.items():
+    for label, weights in trained.items():
+        # Keras offers ImageNet's as a file too.
+        other = ", not" if weights["from"] == "model" else "; where they are not"
         found.append(
-            f"{label}: the weights are {told}, not those of ImageNet that the thesis used; its "
-            "numbers are not comparable"
+            f"{label}: the weights are {weights['told']}{other} those of ImageNet that the thesis "
+            "used, its numbers are not comparable"
         )
     found += [
         f"{label}: what this file was trained on is not known; these cells may be among it, and "

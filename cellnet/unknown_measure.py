@@ -82,7 +82,7 @@ def compare_scores(
     """Compare how well scores tell unknown cells from known ones.
 
     All scores see the same bootstrap samples, so that differences are paired. Samples are
-    stratified by class and type, and by groups where they are given.
+    stratified by class and type, or draws groups where they are given.
 
     Args:
         scores: By name, ``(n,)`` finite float; higher for what looks unknown.
