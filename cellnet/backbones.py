@@ -27,6 +27,7 @@ import numpy as np
 from cellnet.bundle import sha256_of
 from cellnet.errors import CellnetError
 from cellnet.outputs import write_text
+from cellnet.run_folder import read_kept
 from cellnet.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
@@ -368,10 +369,10 @@ def bind(folder: Path, networks: Sequence[Mapping[str, Any]]) -> None:
     """
     stored = folder / "networks.json"
     given = json.loads(json.dumps(list(networks)))
-    if not stored.exists():
+    begun = read_kept(stored)
+    if begun is None:
         write_text(stored, json.dumps(given, indent=2) + "\n")
         return
-    begun = json.loads(stored.read_text(encoding="utf-8"))
     for one, other in zip(begun, given, strict=True):
         if one != other:
             raise CellnetError(

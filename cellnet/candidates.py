@@ -22,6 +22,7 @@ from cellnet.manifest import Manifest, check_disjoint
 from cellnet.metrics import proportion
 from cellnet.operating_point import OperatingPoint, read_operating_point
 from cellnet.outputs import write_text
+from cellnet.run_folder import read_kept
 from cellnet.study import CHOICE, Study
 from cellnet.truth import (
     answer,
@@ -245,14 +246,14 @@ def _evaluated(
 ) -> dict[str, Any]:
     """An evaluation; read where the same was made before."""
     point = read_operating_point(bundle.folder, bundle.sha256)
-    if file.exists():
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if (
-            found["model"]["sha256"] == bundle.sha256
-            and found["data"]["manifest_sha256"] == describe_manifest(cohort)["manifest_sha256"]
-            and found["operating_point"]["created"] == point.created
-        ):
-            return found
+    found = read_kept(file)
+    if (
+        found is not None
+        and found["model"]["sha256"] == bundle.sha256
+        and found["data"]["manifest_sha256"] == describe_manifest(cohort)["manifest_sha256"]
+        and found["operating_point"]["created"] == point.created
+    ):
+        return found
     found = evaluate(bundle, cohort, split, classifier=study.classifier, progress=progress)
     write_text(file, json.dumps(found, indent=1, allow_nan=False) + "\n")
     return found

@@ -97,7 +97,7 @@ def render(result: dict[str, Any]) -> str:
         environment()
         .get_template("evaluation.html")
         .render(
-            result=result,
+            report=result,
             plots=plots,
             course=course,
             macro=result.get("macro_roc"),

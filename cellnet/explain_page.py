@@ -67,7 +67,7 @@ def page(document: dict[str, Any], folder: Path) -> str:
     templates = environment()
     templates.filters["printable"] = printable
     return templates.get_template("explain.html").render(
-        result=document,
+        report=document,
         shown=shown,
         plots={
             name: picture(draw, told, height, 5.2)

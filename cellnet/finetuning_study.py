@@ -31,6 +31,7 @@ from cellnet.manifest import Manifest, Row
 from cellnet.metrics import balanced_accuracy, proportion
 from cellnet.outputs import write_text
 from cellnet.recipe import Recipe
+from cellnet.run_folder import read_measured
 from cellnet.seen import bundles_of_file, unseen
 from cellnet.tensorflow_import import import_tensorflow
 from cellnet.training_set import TrainingSet, prepared_cells
@@ -177,19 +178,6 @@ def _without_seen(
     return replace(manifest, rows=rows), number - len(measured), unknown
 
 
-def _read(file: Path, number: int) -> dict[str, Any] | None:
-    """A result that is there, whose accuracy must be of so many cells."""
-    if not file.exists():
-        return None
-    found = json.loads(file.read_text(encoding="utf-8"))
-    if found["accuracy"]["n"] != number:
-        raise CellnetError(
-            f"{file} was measured on {found['accuracy']['n']} cells, and there are {number} now, "
-            "since others are left out as seen by a network; choose another --run"
-        )
-    return found
-
-
 def _place(folder: Path, backbone: Backbone, free: int, images: int, balanced: bool) -> Path:
     name = f"{backbone.name}-free{free}-{images}" + ("" if balanced else "-unbalanced")
     return folder / "runs" / name
@@ -219,7 +207,7 @@ def _trained(
 ) -> dict[str, Any]:
     done = place / "validation.json"
     rows = manifest.split("validation")
-    if found := _read(done, len(rows)):
+    if found := read_measured(done, len(rows)):
         return found
     from cellnet.train import fit
 
@@ -268,7 +256,7 @@ def _test(
     place = _place(folder, backbone, free, images, balanced)
     done = place / "test.json"
     rows = manifest.split("test")
-    if found := _read(done, len(rows)):
+    if found := read_measured(done, len(rows)):
         return found
     trained = _trained(recipe, backbone, free, images, balanced, manifest, place)
     model = _load(recipe.run_of(backbone, free, images), place / _WEIGHTS)

@@ -40,9 +40,9 @@ from cellnet.errors import CellnetError
 from cellnet.manifest import COHORT_SPLITS, SPLITS, Manifest, counts, read_manifest
 from cellnet.measured_page import require_plots
 from cellnet.outputs import hold, new_folder, write_text
+from cellnet.run_folder import claim, data_of, folder_of, release
 from cellnet.study import FIRST, SECOND, Study, read_study
 from cellnet.study_runs import StudyRuns, epochs_of
-from cellnet.train import claim, release
 from cellnet.training_set import assemble
 from cellnet.truth import describe_manifest
 
@@ -87,18 +87,13 @@ def select(
     study = read_study(recipe)
     require_plots()
     _require_training()
-    folder = Path(run) if run is not None else Path("runs") / study.name
-    data = data or os.environ.get("CELLNET_DATA")
-    if data is None:
-        raise CellnetError(
-            "a study needs images: give --data DIR, a folder with one sub-folder for each class, "
-            "or set CELLNET_DATA"
-        )
+    folder = folder_of(run, study.name)
+    images = data_of(data, "a study")
     load_classifier(study.classifier)
     made = claim(folder, study, resume)
     with hold(folder, "runs a study"):
         try:
-            cohort = _prepare(study, Path(data), folder)
+            cohort = _prepare(study, images, folder)
         except CellnetError:
             release(folder, made)
             raise

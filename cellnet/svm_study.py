@@ -31,6 +31,7 @@ from cellnet.features import Extractor, extract, open_extractor
 from cellnet.folds import deal, tied
 from cellnet.manifest import Manifest, Row
 from cellnet.outputs import write_text
+from cellnet.run_folder import read_measured
 from cellnet.seen import bundles_of_file, unseen
 from cellnet.tensorflow_import import import_tensorflow
 from cellnet.training_set import prepared_cells
@@ -206,7 +207,7 @@ def _results(
 ) -> list[dict[str, Any]]:
     """All kernels on the features of one network, ``name`` in the names of its files."""
     places = {kernel: folder / "results" / f"{name}-{kernel}.json" for kernel in recipe.svm.kernels}
-    done = {kernel: _read(file, len(cells.rows)) for kernel, file in places.items()}
+    done = {kernel: read_measured(file, len(cells.rows)) for kernel, file in places.items()}
     if all(done.values()):
         return [done[kernel] for kernel in recipe.svm.kernels]
     extractor = _open(source, recipe.seed)
@@ -279,19 +280,6 @@ def _file_names(labels: Sequence[str]) -> list[str]:
             name, number = f"{plain}-{number}", number + 1
         names.append(name)
     return names
-
-
-def _read(file: Path, number: int) -> dict[str, Any] | None:
-    """A result that is there, which must be of so many cells."""
-    if not file.exists():
-        return None
-    found = json.loads(file.read_text(encoding="utf-8"))
-    if found["n"] != number:
-        raise CellnetError(
-            f"{file} was measured on {found['n']} cells, and there are {number} now, since others "
-            "are left out as seen by a network; choose another --run"
-        )
-    return found
 
 
 def _counts(rows: Any) -> dict[str, int]:

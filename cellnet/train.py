@@ -19,23 +19,20 @@ run that was killed and went on ends with the same weights as one that was not.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 from pathlib import Path
-
-from pydantic import BaseModel
 
 from cellnet.batches import Sampler, training_dataset
 from cellnet.errors import CellnetError
 from cellnet.outputs import hold
-from cellnet.recipe import Recipe, read_recipe, write_recipe
+from cellnet.recipe import Recipe, read_recipe
+from cellnet.run_folder import claim, data_of, folder_of, release
 from cellnet.tensorflow_import import import_tensorflow
 from cellnet.training_set import TrainingSet, assemble
 
 log = logging.getLogger(__name__)
 
-__all__ = ["claim", "release", "train"]
+__all__ = ["train"]
 
 
 def train(
@@ -62,17 +59,12 @@ def train(
             TensorFlow is not installed.
     """
     settings = read_recipe(recipe)
-    folder = Path(run) if run is not None else Path("runs") / settings.name
-    data = data or os.environ.get("CELLNET_DATA")
-    if data is None:
-        raise CellnetError(
-            "training needs images: give --data DIR, a folder with one sub-folder for each class, "
-            "or set CELLNET_DATA"
-        )
+    folder = folder_of(run, settings.name)
+    images = data_of(data, "training")
     made = claim(folder, settings, resume)
     with hold(folder, "trains"):
         try:
-            sets = assemble(settings, Path(data), folder)
+            sets = assemble(settings, images, folder)
         except CellnetError:
             release(folder, made)
             raise
@@ -87,60 +79,6 @@ def train(
         from cellnet.convert import write_bundle
 
         return write_bundle(model, settings, sets, folder)
-
-
-def claim(folder: Path, recipe: BaseModel, resume: bool) -> bool:
-    """Make a run folder, or check that it holds this very recipe and may be gone on with.
-
-    Args:
-        folder: The run folder; its ``recipe.yaml`` says what was begun there.
-        recipe: Of a training, or of a study.
-        resume: Whether what the folder holds is to be gone on with.
-
-    Returns:
-        Whether the folder was made, and was not there before.
-
-    Raises:
-        CellnetError: It holds a run and ``resume`` is not set, the recipe has changed, or something
-            else is in it.
-    """
-    stored = folder / "recipe.yaml"
-    if stored.exists():
-        if not resume:
-            raise CellnetError(
-                f"{folder} holds a run already; go on with it by --resume, or choose another --run"
-            )
-        if read_recipe(stored, type(recipe)) != recipe:
-            raise CellnetError(
-                f"the recipe differs from the one that {folder} was begun with ({stored}); "
-                "train it in another --run"
-            )
-        return False
-    if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
-        raise CellnetError(f"{folder} is not empty and holds no run; choose another --run")
-    made = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_recipe(recipe, stored)
-    except OSError as error:
-        raise CellnetError(f"cannot write the run folder {folder}: {error.strerror}") from error
-    return made
-
-
-def release(folder: Path, made: bool) -> None:
-    """Take the claim back where nothing was made yet, so that the right data can follow wrong.
-
-    Args:
-        folder: The run folder, held by this process.
-        made: What `claim` returned: a folder that was not there before goes too.
-    """
-    if {entry.name for entry in folder.iterdir()} <= {".lock", "recipe.yaml", "data.json"}:
-        for name in ("recipe.yaml", "data.json"):
-            (folder / name).unlink(missing_ok=True)
-        if made:
-            (folder / ".lock").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # another process may have begun in it
-                folder.rmdir()
 
 
 def fit(recipe: Recipe, sets: TrainingSet, folder: Path):

@@ -22,6 +22,7 @@ from cellnet.errors import CellnetError
 from cellnet.manifest import Manifest, Row, check_disjoint, counts, read_manifest
 from cellnet.outputs import write_text
 from cellnet.recipe import Recipe
+from cellnet.run_folder import read_kept
 from cellnet.seen import sides_of
 from cellnet.truth import normal_and_dysplastic, places_of, suppression_of, unknown_labels
 
@@ -115,10 +116,10 @@ def _claim_data(data: Path, folder: Path) -> None:
         else {"folder": str(data.resolve())}
     )
     stored = folder / "data.json"
-    if not stored.exists():
+    begun = read_kept(stored)
+    if begun is None:
         write_text(stored, json.dumps(given | {"given": str(data.resolve())}, indent=2) + "\n")
         return
-    begun = json.loads(stored.read_text(encoding="utf-8"))
     if any(begun.get(key) != value for key, value in given.items()):
         raise CellnetError(
             f"{folder} was begun with other data, {begun.get('given')}, than {data}; "

@@ -18,7 +18,6 @@ module, how the page looks in ``transfer_page``.
 from __future__ import annotations
 
 import json
-import os
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +28,7 @@ from cellnet.errors import CellnetError
 from cellnet.measured_page import require_plots
 from cellnet.metrics import REPEATS
 from cellnet.outputs import hold, write_text
-from cellnet.train import claim, release
+from cellnet.run_folder import claim, data_of, folder_of, release
 from cellnet.transfer_recipe import SvmStudy, TransferRecipe, read_transfer
 
 __all__ = ["summary", "transfer"]
@@ -60,17 +59,12 @@ def transfer(
     """
     settings = read_transfer(recipe)
     require_plots()
-    folder = Path(run) if run is not None else Path("runs") / settings.name
-    data = data or os.environ.get("CELLNET_DATA")
-    if data is None:
-        raise CellnetError(
-            "transfer learning needs images: give --data DIR, a folder with one sub-folder for "
-            "each class, or set CELLNET_DATA"
-        )
+    folder = folder_of(run, settings.name)
+    images = data_of(data, "transfer learning")
     made = claim(folder, settings, resume)
     with hold(folder, "works"):
         try:
-            found = _run(settings, Path(data), folder)
+            found = _run(settings, images, folder)
         except CellnetError:
             release(folder, made)
             raise

@@ -62,7 +62,7 @@ def render(result: dict[str, Any]) -> str:
         environment()
         .get_template("unknown.html")
         .render(
-            result=result,
+            report=result,
             plots=plots,
             names=NAMES,
             verdicts=[verdict(it) for it in result["differences"]],
