@@ -11,9 +11,11 @@ import csv
 import difflib
 import io
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from cellnet.cells import CLASSES, subtype_of
@@ -25,9 +27,23 @@ __all__ = ["ADAPTERS", "METADATA", "Candidate", "Dropped", "Found", "adapt", "dr
 log = logging.getLogger(__name__)
 
 METADATA = "metadata.csv"
-"""What the optional table of the ``folder`` adapter is called."""
+"""What the optional table of patients, smears, source cells and sub-types is called."""
 
-_KNOWN = ("patient", "smear", "source_cell", "subtype")
+_ORIGIN = ("patient", "smear", "source_cell")
+_KNOWN = (*_ORIGIN, "subtype")
+
+_PBC = "Acevedo et al. 2020, doi 10.17632/snkd93bnjr.1"
+# How that data set's files are named: BNE_191112.jpg.
+_PREFIXES = {
+    "basophil": ("BA",),
+    "eosinophil": ("EO",),
+    "erythroblast": ("ERB",),
+    "ig": ("IG", "MMY", "MY", "PMY"),
+    "lymphocyte": ("LY",),
+    "monocyte": ("MO",),
+    "neutrophil": ("BNE", "NEUTROPHIL", "SNE"),
+    "platelet": ("PLATELET",),
+}
 
 
 @dataclass(frozen=True)
@@ -95,20 +111,18 @@ def pbc(source: Path, also: Sequence[str] = ()) -> Found:
     """Read the peripheral blood cells of Acevedo et al. (2020): one folder a class.
 
     The beginning of a file's name carries the sub-type of neutrophils and immature granulocytes.
-    The data set knows neither patients nor smears.
+    The data set knows neither patients nor smears. Images that are not named as it names them, or
+    of which ``metadata.csv`` knows where they come from, are one's own: they are read as `folder`
+    reads them.
     """
-    found = Found()
-    for path, label in _in_class_folders(source, found, also):
-        found.candidates.append(
-            Candidate(
-                path,
-                label,
-                subtype_of(path),
-                source="Acevedo et al. 2020, doi 10.17632/snkd93bnjr.1",
-                licence="CC BY 4.0",
-            )
-        )
-    return found
+
+    def read(path: str, label: str, known: dict[str, str]) -> Candidate:
+        if any(known.get(name) for name in _ORIGIN) or not _is_named_as_pbc(path, label):
+            return _own(source, path, label, known)
+        subtype = known.get("subtype") or subtype_of(path)
+        return Candidate(path, label, subtype, source=_PBC, licence="CC BY 4.0")
+
+    return _in_class_folders(source, also, read)
 
 
 def folder(source: Path, also: Sequence[str] = ()) -> Found:
@@ -118,31 +132,32 @@ def folder(source: Path, also: Sequence[str] = ()) -> Found:
     the images: a column ``path`` (below the source, as ``neutrophil/a.jpg``) and any of
     ``patient``, ``smear``, ``source_cell`` and ``subtype``; images that it does not name have none.
     """
-    metadata = _read_metadata(source / METADATA)
-    found = Found()
-    for path, label in _in_class_folders(source, found, also):
-        found.candidates.append(
-            Candidate(path, label, source=source.resolve().name, **metadata.pop(path, {}))
-        )
-    known = {dropped.path for dropped in found.dropped}
-    missing = [path for path in metadata if path not in known]
-    if missing:
-        raise CellnetError(
-            f"{source / METADATA} names {len(missing)} files that are no images in {source}, "
-            f"the first is '{missing[0]}'; paths start below the source, as neutrophil/a.jpg"
-        )
-    return found
+    return _in_class_folders(source, also, partial(_own, source))
+
+
+def _own(source: Path, path: str, label: str, known: dict[str, str]) -> Candidate:
+    return Candidate(path, label, source=source.resolve().name, **known)
+
+
+def _is_named_as_pbc(path: str, label: str) -> bool:
+    prefix, _, rest = PurePosixPath(path).name.partition("_")
+    return prefix in _PREFIXES.get(label, ()) and re.fullmatch(r"\d+\.\w+", rest) is not None
 
 
 ADAPTERS: dict[str, Callable[[Path, Sequence[str]], Found]] = {"pbc": pbc, "folder": folder}
 """The adapters by name."""
 
 
-def _in_class_folders(source: Path, found: Found, also: Sequence[str]) -> list[tuple[str, str]]:
-    """List ``(path, label)`` of the images in class folders; ``found.dropped`` gets the rest."""
+def _in_class_folders(
+    source: Path,
+    also: Sequence[str],
+    read: Callable[[str, str, dict[str, str]], Candidate],
+) -> Found:
+    """List the images in class folders; ``read`` gets what ``metadata.csv`` knows of each."""
+    metadata = _read_metadata(source / METADATA)
+    found = Found()
     listing = find_images(source)
     _note_passed_over(listing, found)
-    pairs = []
     others: Counter[str] = Counter()
     for file in listing.files:
         path = listing.relative(file)
@@ -158,7 +173,7 @@ def _in_class_folders(source: Path, found: Found, also: Sequence[str]) -> list[t
             continue
         label = first.lower()
         if label in (*CLASSES, *also):
-            pairs.append((path, label))
+            found.candidates.append(read(path, label, metadata.pop(path, {})))
             continue
         others[first] += 1
         found.dropped.append(Dropped(path, "no class folder", _named_after_none(first, also)))
@@ -166,7 +181,7 @@ def _in_class_folders(source: Path, found: Found, also: Sequence[str]) -> list[t
         f"{number} image{'' if number == 1 else 's'}: {_named_after_none(name, also)}"
         for name, number in others.items()
     ]
-    if not pairs:
+    if not found.candidates:
         raise CellnetError(
             f"there is no image in a class folder of {source}; it must have folders named: "
             f"{', '.join((*CLASSES, *also))} (ig is an immature granulocyte)"
@@ -174,7 +189,14 @@ def _in_class_folders(source: Path, found: Found, also: Sequence[str]) -> list[t
         )
     for line in told:
         log.warning("passed over in %s: %s", source, line)
-    return pairs
+    dropped = {it.path for it in found.dropped}
+    missing = [path for path in metadata if path not in dropped]
+    if missing:
+        raise CellnetError(
+            f"{source / METADATA} names {len(missing)} files that are no images in {source}, "
+            f"the first is '{missing[0]}'; paths start below the source, as neutrophil/a.jpg"
+        )
+    return found
 
 
 def _named_after_none(name: str, also: Sequence[str]) -> str:

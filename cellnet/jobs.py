@@ -27,7 +27,7 @@ from cellnet.errors import CellnetError
 __all__ = ["ATTEMPTS", "Job", "Outcome", "Workplace", "local", "ray_cluster", "run_job"]
 
 ATTEMPTS = 3
-"""How often a job that dies is begun in all: a fourth death would have the same cause."""
+"""How often a job that dies is begun in all: one more death would have the same cause."""
 
 _POLL_S = 0.2
 _KNOCK_S = 10.0

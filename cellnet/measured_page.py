@@ -65,8 +65,8 @@ def require_plots() -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise CellnetError(
-            "the page of an evaluation needs matplotlib, which is not installed: "
-            "install the extra with `pip install 'cellnet[train]'`, or leave --html out"
+            "pages of measured numbers need matplotlib, which is not installed: install the extra "
+            "with `pip install 'cellnet[train]'`"
         ) from None
 
 

@@ -27,6 +27,29 @@ def test_pbc_reads_classes_and_subtypes(tmp_path):
     assert found.dropped == [Dropped("neutrophil/.DS_1.jpg", "hidden")]
 
 
+def test_ones_own_images_are_not_said_to_be_of_pbc(tmp_path):
+    """Recipes read folders as PBC's: patients count there, and nobody else's cells are PBC's."""
+    source = tmp_path / "own"
+    touch(source, "ig/MY_2.jpg", "ig/MY_3.jpg", "ig/SNE_4.jpg", "ig/my cell.jpg")
+    (source / "metadata.csv").write_text("path,patient,smear\nig/MY_3.jpg,A,1\nig/my cell.jpg,A,\n")
+    found = adapt("pbc", source)
+    of_pbc, *own = sorted(found.candidates, key=lambda it: it.path)
+    assert (of_pbc.path, of_pbc.subtype, of_pbc.licence) == (
+        "ig/MY_2.jpg",
+        "myelocyte",
+        "CC BY 4.0",
+    )
+    assert own == [
+        Candidate("ig/MY_3.jpg", "ig", source="own", patient="A", smear="A/1"),
+        Candidate("ig/SNE_4.jpg", "ig", source="own"),
+        Candidate("ig/my cell.jpg", "ig", source="own", patient="A"),
+    ]
+    with open(source / "metadata.csv", "a") as file:
+        file.write("ig/MY_9.jpg,B,1\n")
+    with pytest.raises(CellnetError, match="names 1 files that are no images"):
+        adapt("pbc", source)
+
+
 def test_folder_reads_classes_below_and_whatever_the_case(tmp_path):
     source = tmp_path / "own"
     touch(source, "Monocyte/a/b/1.png", "platelet/2.TIF", "platelet/notes.txt", "lost.png")

@@ -6,7 +6,7 @@ tables of the reports between the marks of ``docs/results.md``. Each step prints
 command that it runs, and goes on where it was stopped. Steps may be named; without any, all are
 made in order:
 
-    drawn      runs/drawn, cells drawn from nothing
+    drawn      runs/drawn-400, cells drawn from nothing
     backbone   runs/backbone-drawn, trained on them
     NAME       runs/NAME of training/NAME.yaml: features-svm-models, features-svm-drawn,
                chapter2-svm-drawn, finetuning-drawn
@@ -60,7 +60,7 @@ def main() -> None:
 
 def draw(given: argparse.Namespace) -> None:
     """Draw cells, where they are not drawn yet."""
-    out = given.runs / "drawn"
+    out = given.runs / "drawn-400"
     if not (out / "manifest.csv").exists():
         run("data", "draw", "--out", out, "--seed", 20, "--per-class", 400, "--smears", 0)
 
@@ -70,7 +70,7 @@ def train(given: argparse.Namespace) -> None:
     place = given.runs / "backbone-drawn"
     if not (place / "bundle").exists():
         recipe = TRAINING / "backbone-drawn.yaml"
-        run("train", recipe, "--data", given.runs / "drawn", "--run", place, *_on(place))
+        run("train", recipe, "--data", given.runs / "drawn-400", "--run", place, *_on(place))
 
 
 def study(given: argparse.Namespace, name: str) -> None:
