@@ -9,6 +9,7 @@ checkpoint of a whole epoch and a row for at least every epoch up to it.
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import os
 from pathlib import Path
@@ -19,6 +20,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cellnet.batches import evaluation_batches
+from cellnet.errors import CellnetError
+from cellnet.outputs import write_text
 from cellnet.recipe import Recipe
 from cellnet.training_set import TrainingSet
 
@@ -148,19 +151,25 @@ class _Records(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _write_log(self):
-        temporary = self.folder / "log.csv.part"
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows({**row, "epoch": int(row["epoch"])} for row in self.history)
-        os.replace(temporary, self.folder / "log.csv")
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, COLUMNS)
+        writer.writeheader()
+        writer.writerows({**row, "epoch": int(row["epoch"])} for row in self.history)
+        write_text(self.folder / "log.csv", text.getvalue())
 
     def _replace(self, name: str, save) -> None:
         """Save under another name, then rename: a reader never sees half a file."""
         # Keras takes the format from the suffix, so the temporary name keeps it.
         temporary = self.folder / f"part-{name}"
-        save(temporary)
-        os.replace(temporary, self.folder / name)
+        try:
+            save(temporary)
+            os.replace(temporary, self.folder / name)
+        except OSError as error:
+            # What comes from within a file that is being written names no file.
+            raise CellnetError(
+                f"cannot write {self.folder / name}: {error.strerror or error}; make room, and go "
+                "on with --resume"
+            ) from error
 
 
 class _Progress(keras.callbacks.Callback):

@@ -23,6 +23,7 @@ import numpy as np
 
 from cellnet import __version__
 from cellnet.calibrate import load_classifier
+from cellnet.cautions import cautions, unit_cautions
 from cellnet.cells import CLASSES, FIVE, OTHER
 from cellnet.errors import CellnetError
 from cellnet.manifest import Manifest, Row, read_manifest
@@ -50,7 +51,7 @@ from cellnet.truth import (
 if TYPE_CHECKING:
     from cellnet.bundle import Bundle
 
-__all__ = ["SCHEMA", "cautions", "course_of", "environment", "evaluate", "told_groups"]
+__all__ = ["SCHEMA", "course_of", "environment", "evaluate", "told_groups"]
 
 log = logging.getLogger(__name__)
 
@@ -240,7 +241,10 @@ def _classes(
         "published": THESIS if wanted is None and _is_model1(bundle) else None,
         "left_out": {name: left_out[name] for name in sorted(left_out)},
         "unreadable": found.unreadable,
-        "warnings": cautions(bundle, manifest, found.rows, column, found.unreadable, left_out),
+        "warnings": [
+            *cautions(bundle, manifest, found.rows, found.unreadable, left_out),
+            *unit_cautions(found.rows, column),
+        ],
         **measured,
         "subsets": _subsets(found, truth, groups),
         "mistakes": _mistakes(found, truth, classes),
@@ -380,6 +384,7 @@ def _granularity(
             measured, used, scores = {}, found.rows, found.outputs[:, 0].astype(np.float64)
         column, groups = groups_of(used, group)
         if used:
+            warnings += unit_cautions(used, column)
             measured["cells"] = {
                 "groups": told_groups(column, groups),
                 **measure_cells(
@@ -412,7 +417,9 @@ def _granularity(
         },
         "classifier": None if namer is None else namer.identity(),
         "unreadable": _once(unreadable),
-        "warnings": [*cautions(bundle, manifest, every, None, unreadable, {}), *warnings],
+        "warnings": list(
+            dict.fromkeys([*cautions(bundle, manifest, every, unreadable, {}), *warnings])
+        ),
         "sets": sets,
     }
 
@@ -430,57 +437,6 @@ def _fitted_here(point: OperatingPoint, manifest: Manifest, split: str) -> list[
 
 
 # --- what both say -----------------------------------------------------------------------------
-
-
-def cautions(
-    bundle: Bundle,
-    manifest: Manifest,
-    rows: Sequence[Row],
-    column: str | None,
-    unreadable: Sequence[dict[str, str]],
-    left_out: dict[str, int],
-) -> list[str]:
-    """Reasons for caution that stand beside every number."""
-    found = []
-    has_smears = any(row.smear for row in rows) and not manifest.about.get("simulated")
-    if not has_smears and not any(row.patient for row in rows):
-        if _is_elsewhere(bundle, rows):
-            found.append(
-                "no patient and no real smear is known for any cell: several may be of one "
-                "patient, so the intervals are too narrow"
-            )
-        else:
-            found.append(
-                "no patient and no real smear is known for any cell: cells of one patient may "
-                "stand in training and here, so the scores are optimistic"
-            )
-    elif column is None and any(row.patient for row in rows):
-        found.append(
-            "the patient is known for some cells only, so intervals take cells as independent"
-        )
-    if unreadable:
-        found.append(f"{len(unreadable)} files could not be used and are not in the numbers")
-    if left_out:
-        told = ", ".join(f"{count} {name}" for name, count in left_out.items())
-        found.append(f"cells of other classes were left out: {told}")
-    unknown = (bundle.description.get("data") or {}).get("left_out") or ()
-    for label in unknown:
-        number = sum(row.label == label for row in rows)
-        if number:
-            found.append(
-                f"{bundle.name} was trained without {label}: none of the {number} here can be "
-                "named right; 'cellnet unknown' measures what it calls them"
-            )
-    drawn = sum("drawn" in row.source.lower() for row in rows)
-    if drawn:
-        found.append(f"{drawn} of {len(rows)} cells are drawn, not photographed")
-    return found
-
-
-def _is_elsewhere(bundle: Bundle, rows: Sequence[Row]) -> bool:
-    """Whether no cell is of a data set that trained the bundle, as far as both are named."""
-    trained = json.dumps(bundle.description.get("data") or {}, ensure_ascii=False)
-    return '"sources"' in trained and all(row.source and row.source not in trained for row in rows)
 
 
 def told_groups(column: str | None, groups: np.ndarray | None) -> dict[str, Any]:

@@ -21,9 +21,10 @@ import numpy as np
 
 from cellnet import __version__
 from cellnet.bundle import Bundle, load
+from cellnet.cautions import cautions, unit_cautions
 from cellnet.cells import CLASSES, OTHER
 from cellnet.errors import CellnetError
-from cellnet.evaluate import cautions, environment, told_groups
+from cellnet.evaluate import environment, told_groups
 from cellnet.intervals import REPEATS, proportion
 from cellnet.manifest import Manifest, check_disjoint, read_manifest
 from cellnet.novelty import Insides, energy, fit_clouds, improbability, look_into
@@ -234,7 +235,8 @@ def unknown(
             *_right_warnings(bundle, matrix),
             *_folder_warnings(unknown),
             *_own_warnings(fitted, refused, fit_unreadable, types, labels[is_unknown]),
-            *cautions(bundle, manifest, known.rows, column, unreadable, {}),
+            *cautions(bundle, manifest, known.rows, unreadable, {}),
+            *unit_cautions(known.rows, column),
         ],
     }
     for entry in unreadable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import resource
@@ -340,6 +341,18 @@ def test_full_disks_and_gone_readers(smear):
             assert result.stderr.startswith(err) and result.stderr.count("\n") == 1
 
 
+def test_what_fills_up_elsewhere_is_not_laid_to_standard_output(monkeypatch, capsys, smear):
+    import cellnet.predict
+
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cellnet.predict, "predict_smear", refuse)
+    assert main(["predict-smear", str(smear)]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "standard output" not in err and "No space left on device" in err
+
+
 def test_terminals_that_know_ascii_alone(tmp_path):
     folder = paint_smear(tmp_path / "Zürich", normal=3)
     result = run("predict-smear", folder, env={**os.environ, "PYTHONIOENCODING": "ascii"})
@@ -361,7 +374,7 @@ def test_names_that_are_no_text(tmp_path):
 MISSING = """
 import sys
 for name in ("keras", "matplotlib", "pandas", "pydantic", "scipy", "seaborn", "sklearn",
-             "tensorflow", "yaml"):
+             "tensorflow"):
     sys.modules[name] = None
 from cellnet.cli import main
 sys.exit(main(sys.argv[1:]))

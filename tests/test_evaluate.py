@@ -4,6 +4,7 @@ import copy
 import json
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 from bundles import make_bundles
@@ -142,6 +143,23 @@ def test_granularity_end_to_end(granularity_result):
     assert proof["cells"]["groups"]["by"] == "smear"
     assert any("painted" in text for text in found["warnings"])
     assert any("no real smear" in text for text in found["warnings"])
+
+
+def test_patients_are_told_as_the_unit_where_they_are(tmp_path, models):
+    """Where every cell's patient is known, nothing is said to be known for some only."""
+    made = painted_cohort(tmp_path / "cohort")
+    for number, row in enumerate(made.rows):
+        made.rows[number] = replace(row, patient=f"P{number % 20}")
+    found = evaluate("dysplasianet", made.write(), "test-by-cell", repeats=20, progress=False)
+    assert found["sets"]["test-by-cell"]["cells"]["groups"]["by"] == "patient"
+    assert not any("patient is known" in text for text in found["warnings"])
+
+    tested = [row for row in made.rows if row.split == "test-by-cell"]
+    made.rows[made.rows.index(tested[0])] = replace(tested[0], patient="")
+    found = evaluate("dysplasianet", made.write(), "test-by-cell", repeats=20, progress=False)
+    (told,) = [text for text in found["warnings"] if "patient is known" in text]
+    known = sum(bool(row.suppression) for row in tested) - 1
+    assert f"of {known} of {known + 1} cells, but the intervals go by source cell" in told
 
 
 def test_a_cut_judged_where_it_was_fitted_is_said(tmp_path, models):
@@ -315,5 +333,5 @@ def test_a_missing_plotting_library_names_the_extra(monkeypatch, models, cells, 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(CellnetError, match=r"cellnet\[train\]"):
         require_plots()
-    with pytest.raises(CellnetError, match="--html"):
+    with pytest.raises(CellnetError, match="matplotlib"):
         evaluate("model1", cells.write(), html=tmp_path / "x.html", progress=False)

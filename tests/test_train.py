@@ -83,6 +83,24 @@ def rows(run):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.parametrize("full", ["log.csv", "part-checkpoint.keras"])
+def test_a_full_disk_is_told_with_the_file(full, tmp_path):
+    """What a file runs into while it is written names no file by itself."""
+    import keras
+
+    from cellnet.callbacks import COLUMNS, _Records
+
+    (tmp_path / full).symlink_to("/dev/full")
+    records = _Records(Recipe.model_validate(RECIPE), tmp_path, [])
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    records.set_model(model)
+    name = full.removeprefix("part-")
+    with pytest.raises(CellnetError, match=f"cannot write {tmp_path / name}: No space left"):
+        records.on_epoch_end(0, dict.fromkeys(COLUMNS, 0.5))
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_end(recipe, cells, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"

@@ -68,9 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _end_on_termination()
         arguments = build_parser().parse_args(argv)
         set_up_streams(arguments.verbose)
-        status = arguments.command(arguments)
-        sys.stdout.flush()
-        return status
+        return arguments.command(arguments)
     except CellnetError as error:
         return _fail(str(error))
     except ModuleNotFoundError as error:
@@ -94,8 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fail(f"{error.filename}: {error.strerror}")
         if error.errno is None:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _fail(f"cannot write to standard output: {error.strerror}")
+        return _fail(f"the system refused something that is needed: {error.strerror}")
 
 
 def build_parser() -> argparse.ArgumentParser:

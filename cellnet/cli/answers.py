@@ -11,21 +11,39 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cellnet.errors import CellnetError
 from cellnet.foreign_text import printable
 
-__all__ = ["print_json", "print_text", "terminal", "warn_unreadable", "write"]
+__all__ = ["print_json", "print_text", "put", "terminal", "warn_unreadable", "write"]
 
 log = logging.getLogger(__name__)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document."""
-    print(json.dumps(document, indent=2, allow_nan=False))
+    put(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def print_text(text: str) -> None:
     """Print lines for people; names in them must not drive the terminal."""
-    print("\n".join(map(printable, text.rstrip("\n").split("\n"))))
+    put("\n".join(map(printable, text.rstrip("\n").split("\n"))) + "\n")
+
+
+def put(text: str) -> None:
+    """Print text as it is, and see that it arrives.
+
+    Raises:
+        CellnetError: It cannot be written, for example because the disk is full.
+        BrokenPipeError: Its reader has gone.
+    """
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise CellnetError(f"cannot write to standard output: {error.strerror}") from error
 
 
 def terminal() -> dict[str, Any]:

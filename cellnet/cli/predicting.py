@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from cellnet.cli.answers import print_json, terminal, warn_unreadable, write
+from cellnet.cli.answers import print_json, put, terminal, warn_unreadable, write
 from cellnet.cli.options import (
     Commands,
     add_decision,
@@ -64,7 +64,7 @@ def _predict_smear(arguments: argparse.Namespace) -> int:
         warn_unreadable(found.unreadable)
         print_json(found.to_dict())
     else:
-        print(report.smear_text(found, **terminal()), end="")
+        put(report.smear_text(found, **terminal()))
     return 0
 
 
@@ -147,5 +147,5 @@ def _predict(arguments: argparse.Namespace) -> int:
     elif arguments.csv:
         warn_unreadable(found["unreadable"])
     else:
-        print(report.predictions_text(found, width=terminal()["width"]), end="")
+        put(report.predictions_text(found, width=terminal()["width"]))
     return 0

@@ -1,0 +1,83 @@
+"""Reasons for caution that stand beside measured numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from cellnet.bundle import Bundle
+from cellnet.manifest import Manifest, Row
+
+__all__ = ["cautions", "unit_cautions"]
+
+
+def cautions(
+    bundle: Bundle,
+    manifest: Manifest,
+    rows: Sequence[Row],
+    unreadable: Sequence[dict[str, str]],
+    left_out: dict[str, int],
+) -> list[str]:
+    """Reasons that hold for every number of a measurement.
+
+    Args:
+        bundle: What was measured.
+        manifest: Where the cells are from.
+        rows: The cells that were measured.
+        unreadable: Files that could not be used.
+        left_out: How many cells of other classes were left out, by class.
+    """
+    found = []
+    has_smears = any(row.smear for row in rows) and not manifest.about.get("simulated")
+    if not has_smears and not any(row.patient for row in rows):
+        if _is_elsewhere(bundle, rows):
+            found.append(
+                "no patient and no real smear is known for any cell: several may be of one "
+                "patient, so the intervals are too narrow"
+            )
+        else:
+            found.append(
+                "no patient and no real smear is known for any cell: cells of one patient may "
+                "stand in training and here, so the scores are optimistic"
+            )
+    if unreadable:
+        found.append(f"{len(unreadable)} files could not be used and are not in the numbers")
+    if left_out:
+        told = ", ".join(f"{count} {name}" for name, count in left_out.items())
+        found.append(f"cells of other classes were left out: {told}")
+    unknown = (bundle.description.get("data") or {}).get("left_out") or ()
+    for label in unknown:
+        number = sum(row.label == label for row in rows)
+        if number:
+            found.append(
+                f"{bundle.name} was trained without {label}: none of the {number} here can be "
+                "named right; 'cellnet unknown' measures what it calls them"
+            )
+    drawn = sum("drawn" in row.source.lower() for row in rows)
+    if drawn:
+        found.append(f"{drawn} of {len(rows)} cells are drawn, not photographed")
+    return found
+
+
+def unit_cautions(rows: Sequence[Row], column: str | None) -> list[str]:
+    """Say so where patients are known and are not the unit of the intervals.
+
+    Args:
+        rows: The cells that were measured.
+        column: What the intervals go by, from `groups_of`.
+    """
+    known = sum(bool(row.patient) for row in rows)
+    if not known or column == "patient":
+        return []
+    unit = "cell" if column is None else column.replace("_", " ")
+    why = "" if known == len(rows) else f" of {known} of {len(rows)} cells"
+    return [
+        f"the patient is known{why}, but the intervals go by {unit}: where patients gave several, "
+        "they are too narrow"
+    ]
+
+
+def _is_elsewhere(bundle: Bundle, rows: Sequence[Row]) -> bool:
+    """Whether no cell is of a data set that trained the bundle, as far as both are named."""
+    trained = json.dumps(bundle.description.get("data") or {}, ensure_ascii=False)
+    return '"sources"' in trained and all(row.source and row.source not in trained for row in rows)
