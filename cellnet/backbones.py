@@ -224,7 +224,7 @@ def feature_network(
         "features": int(output.shape[-1]),
         "preprocessing": found.preprocessing(side),
         "arguments": dict(arguments or {}),
-        "weights": fill(network, weights),
+        "weights": fill(network, weights, whole),
     }
 
 
@@ -320,12 +320,13 @@ def _download() -> Iterator[None]:
         socket.setdefaulttimeout(patience)
 
 
-def fill(network: keras.Model, weights: str) -> dict[str, Any]:
+def fill(network: keras.Model, weights: str, whole: keras.Model | None = None) -> dict[str, Any]:
     """Give a network the weights that a recipe names, and say which they are.
 
     Args:
         network: Freshly built; where ``weights`` is ``imagenet``, by Keras with those weights.
         weights: ``random``, ``imagenet``, or the place of a file.
+        whole: The network that it was cut out of; None where nothing was cut off.
 
     Returns:
         ``from`` (``random``, ``imagenet`` or ``file``), ``told`` for people, ``sha256`` of the
@@ -346,7 +347,7 @@ def fill(network: keras.Model, weights: str) -> dict[str, Any]:
         from cellnet.weight_files import load_into
 
         file = Path(weights)
-        unused = load_into(network, file)
+        unused = load_into(network, file, whole)
         about = {
             "from": "file",
             "told": f"the file {file.name}",

@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +115,7 @@ def explain(
         most_pictures: How many cells get pictures, the first ones.
         tsne: How many cells to lay on a plane, drawn by the seed; None for no plane.
         test: How many cells to test the maps on by deletion and insertion, likewise.
-        masks: Folder of masks, each called like its image; None for none.
+        masks: Folder of masks, see `cellnet.explain_masks.find_masks`; None for none.
         seed: Of all randomness.
         threads: How many files to read at a time; None for one a core.
         progress: Show progress bars where standard error is a terminal.
@@ -125,17 +125,23 @@ def explain(
 
     Raises:
         CellnetError: TensorFlow or scikit-learn is not installed, there is no such model, class or
-            layer, no image can be read, the folder is not new, or a network without operating point
-            is not told what to explain.
+            layer, no image can be read, too few or too many cells are to be laid on a plane, the
+            folder is not new, or a network without operating point is not told what to explain.
     """
     paths = [Path(path) for path in images]
+    if tsne is not None:
+        embedding.check_number(tsne)
     with new_folder(out) as folder:
         bundle = model.bundle if isinstance(model, Network) else as_bundle(model)
         asked = _asked(bundle, target)
         found = find_cells(
             paths, bundle.kind, split, None if bundle.names_the_eight else bundle.labels
         )
-        held = None if masks is None else masking.Masks(Path(masks))
+        if tsne is not None:
+            embedding.check_number(min(tsne, len(found.cells)))
+        held = None
+        if masks is not None:
+            held = masking.find_masks(Path(masks), found.cells, found.others)
         _require(tsne is not None, tsne is not None or test is not None)
         network = model if isinstance(model, Network) else Network(bundle)
         for layer in layers:
@@ -179,9 +185,17 @@ def summary(document: dict[str, Any], out: str | os.PathLike[str]) -> str:
             told = ", ".join(f"{order} {_told(areas[order])}" for order in faithfulness.ORDERS)
             lines.append(f"  {name}, n = {test['n']}: {told}")
     for row in masks["rows"] if masks is not None else []:
+        number = row["others"]["n"]
         lines.append(
             f"  {row['label'] or 'all'}, {row['part']}, n = {row['n']}: share of the map "
-            f"{_told(row['weight'])}, of the area {_told(row['area'])}"
+            f"{_told(row['weight'])}, of the area {_told(row['area'])}, of other cells' maps "
+            f"{_told(row['others'])}{'' if number == row['n'] else f', n = {number}'}"
+        )
+    if masks is not None and masks["left_out"]:
+        first = masks["left_out"][0]
+        lines.append(
+            f"  {_counted(len(masks['left_out']), 'cell')} without a usable mask; the first is "
+            f"{first['file']}: {first['reason']}"
         )
     return "\n".join([*lines, *(f"  warning: {text}" for text in document["warnings"])])
 
@@ -194,7 +208,7 @@ class _Study:
         network: Network,
         asked: Target | None,
         layers: list[str],
-        masks: masking.Masks | None,
+        masks: Mapping[Path, Path | str] | None,
         seed: int,
         threads: int | None,
     ):
@@ -218,7 +232,7 @@ class _Study:
     ) -> dict[str, Any]:
         """Look at every cell once, and at those drawn for a measurement once more."""
         (folder / FOLDER).mkdir()
-        rows, kept, unreadable, masked = [], [], list(found.unreadable), []
+        rows, kept, maps, unreadable = [], [], [], list(found.unreadable)
         difference, otherwise = 0.0, 0
         for cell, image, answer in self._answered(found.cells, "explaining" if progress else None):
             if isinstance(image, UnreadableImage):
@@ -246,7 +260,7 @@ class _Study:
             )
             kept.append((cell, target, target.sign * signed))
             if self.masks is not None:
-                masked.append(self._on_mask(cell, image, values))
+                maps.append(masking.Map(cell, target.name, values, *image.shape[:2]))
         if not rows:
             raise CellnetError(_none_readable(unreadable))
         photographs = [cell.row() for cell, _, _ in kept]
@@ -261,6 +275,11 @@ class _Study:
                 f"pictures of the first {most_pictures} of {len(rows)} cells alone; --pictures "
                 "gives another number"
             )
+        plane = None
+        if tsne is not None:
+            cells = [cell for cell, _, _ in kept]
+            plane, missing = self._embed(cells, found.grouped_by, tsne, progress)
+            warnings += missing
         return {
             "schema": SCHEMA,
             "cellnet": __version__,
@@ -282,13 +301,15 @@ class _Study:
             "unreadable": unreadable,
             "largest_difference": difference,
             "seen": count_seen(self.bundle, photographs),
-            "embedding": None
-            if tsne is None
-            else self._embed([cell for cell, _, _ in kept], found.grouped_by, tsne, progress),
+            "embedding": plane,
             "faithfulness": None
             if test is None
             else self._test(kept, found.grouped_by, test, progress),
-            "masks": None if self.masks is None else self._masked(masked, found.grouped_by),
+            "masks": None
+            if self.masks is None
+            else masking.measured(
+                self.masks, maps, found.grouped_by is not None, self.seed, progress
+            ),
             "warnings": warnings,
         }
 
@@ -367,41 +388,26 @@ class _Study:
             )
         return drawn
 
-    def _on_mask(self, cell: Cell, image: np.ndarray, values: np.ndarray) -> dict[str, Any]:
-        row: dict[str, Any] = {"file": cell.name, "label": cell.label, "group": cell.group}
-        try:
-            mask = self.masks.of(cell.path, *image.shape[:2])
-        except UnreadableImage as error:
-            return row | {"reason": f"{error.path}: {error.reason}"}
-        if mask is None:
-            return row | {"reason": "it has no mask"}
-        return row | {"parts": masking.shares(values, mask)}
-
-    def _masked(self, masked: Sequence[dict[str, Any]], grouped: str | None) -> dict[str, Any]:
-        usable = [row for row in masked if "parts" in row]
-        groups = [row["group"] for row in usable] if grouped else None
-        return {
-            "n": len(usable),
-            "rows": masking.summarised(usable, groups, self.seed),
-            "cells": [{key: row[key] for key in ("file", "label", "parts")} for row in usable],
-            "left_out": [
-                {"file": row["file"], "reason": row["reason"]} for row in masked if "reason" in row
-            ],
-        }
-
     def _embed(
         self, cells: Sequence[Cell], grouped: str | None, wanted: int, progress: bool
-    ) -> dict[str, Any]:
-        """t-SNE of cells drawn by the seed."""
-        chosen = self._drawn_by_lot(cells, wanted)
-        pixels, features = [], []
+    ) -> tuple[dict[str, Any] | None, list[str]]:
+        """t-SNE of cells drawn by the seed, or None where too few can be read; and warnings."""
+        chosen, pixels, features, warnings = [], [], [], []
         title = "reading features" if progress else None
-        for _, image, _ in self._answered(chosen, title):
-            if isinstance(image, UnreadableImage):
-                raise image  # it could be read a moment ago
+        for cell, image, _ in self._answered(self._drawn_by_lot(cells, wanted), title):
+            if isinstance(image, UnreadableImage):  # it could be read a moment ago
+                warnings.append(f"not on the plane of t-SNE: {cell.name}: {image.reason}")
+                continue
+            chosen.append(cell)
             # A byte a value: three times a thousand images of 299 x 299 are a gigabyte.
             pixels.append(np.rint(resize(image, self.bundle.size)).astype(np.uint8).ravel())
             features.append(self.network.look(image).features.ravel())
+        if len(chosen) < embedding.FEWEST:
+            told = (
+                f"no plane of t-SNE: it takes at least {embedding.FEWEST} cells, and "
+                f"{len(chosen)} could be read; give more images"
+            )
+            return None, [*warnings, told]
         found = embedding.embedded(
             {"pixels": np.stack(pixels), "features": np.stack(features)},
             [cell.label for cell in chosen],
@@ -414,7 +420,7 @@ class _Study:
             {"file": cell.name, "label": cell.label, "pixels": pixel, "features": feature}
             for cell, pixel, feature in zip(chosen, *points, strict=True)
         ]
-        return {**found, "layer": self.network.block, "cells": cells_at}
+        return {**found, "layer": self.network.block, "cells": cells_at}, warnings
 
     def _test(
         self,

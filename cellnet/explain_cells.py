@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from cellnet.truth import (
     unknown_labels,
 )
 
-__all__ = ["SPLIT", "Cell", "Cells", "find_cells", "is_manifest", "read_cell"]
+__all__ = ["SPLIT", "Cell", "Cells", "find_cells", "is_manifest", "place_below", "read_cell"]
 
 SPLIT = "test"
 """The split of a manifest that is explained where none is named."""
@@ -45,6 +45,8 @@ class Cell:
         group: What ties it to others (a patient, a smear, a source cell); empty if nothing does.
         source_cell: The photograph that it was made of; empty if none.
         sha256: What its file must have; empty to take it as it is.
+        below: Where it lies below the folder given, or the manifest's, without the ending of its
+            name; empty for an image given by itself.
     """
 
     path: Path
@@ -53,6 +55,7 @@ class Cell:
     group: str = ""
     source_cell: str = ""
     sha256: str = ""
+    below: str = ""
 
     def row(self) -> Row:
         """The cell as a manifest would list it, for whoever asks which photographs these are."""
@@ -69,6 +72,7 @@ class Cells:
         unreadable: ``{"file", "reason"}`` of folders that cannot be listed.
         data: What is known of the manifest; None for images and folders.
         warnings: What was left out, in words.
+        others: Images of the manifest that are not explained.
     """
 
     cells: list[Cell]
@@ -76,6 +80,7 @@ class Cells:
     unreadable: list[dict[str, str]] = field(default_factory=list)
     data: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
+    others: list[Cell] = field(default_factory=list)
 
 
 def is_manifest(path: Path) -> bool:
@@ -108,7 +113,7 @@ def find_cells(
     if not manifests:
         files, unreadable = collect(paths)
         folders = [path for path in paths if path.is_dir()]
-        cells = [Cell(file, name, _label(file, folders)) for file, name in files]
+        cells = [_cell(file, name, folders) for file, name in files]
         return Cells(cells, unreadable=unreadable)
     if len(paths) > 1:
         raise CellnetError(f"a manifest is explained alone, got {', '.join(map(str, paths))}")
@@ -141,13 +146,36 @@ def find_cells(
             raise CellnetError(f"the split '{split or SPLIT}' of {manifest.file} has no neutrophil")
     by, groups = groups_of(rows)
     cells = [
-        Cell(manifest.path_of(row), row.path, label, str(group), row.source_cell, row.sha256)
+        Cell(
+            manifest.path_of(row),
+            row.path,
+            label,
+            str(group),
+            row.source_cell,
+            row.sha256,
+            _without_ending(row.path),
+        )
         for row, label, group in zip(
             rows, _labels(rows, kind), [""] * len(rows) if groups is None else groups, strict=True
         )
     ]
     data = describe_manifest(manifest) | {"split": split or SPLIT}
-    return Cells(cells, by, data=data, warnings=warnings)
+    explained = {row.path for row in rows}
+    others = [
+        Cell(manifest.path_of(row), row.path, None, below=_without_ending(row.path))
+        for row in manifest.rows
+        if row.path not in explained
+    ]
+    return Cells(cells, by, data=data, warnings=warnings, others=others)
+
+
+def place_below(file: Path, folder: Path) -> str:
+    """Where a file lies below a folder, without its ending: ``neutrophil/001``."""
+    return _without_ending(file.relative_to(folder).as_posix())
+
+
+def _without_ending(path: str) -> str:
+    return PurePosixPath(path).with_suffix("").as_posix()
 
 
 def read_cell(cell: Cell) -> tuple[Cell, np.ndarray]:
@@ -166,13 +194,16 @@ def read_cell(cell: Cell) -> tuple[Cell, np.ndarray]:
     return replace(cell, sha256=found), decode_image(data, cell.path)
 
 
-def _label(file: Path, folders: Sequence[Path]) -> str | None:
-    given = next((folder for folder in folders if file.is_relative_to(folder)), file.parent)
-    below = file.relative_to(given).parts[:-1]
-    for part in (*reversed(below), given.absolute().name):
-        if part in (*CLASSES, *GRANULARITY):
-            return part
-    return below[0] if below else None
+def _cell(file: Path, name: str, folders: Sequence[Path]) -> Cell:
+    """A file that was given by itself or in one of the folders, with its label."""
+    given = next((folder for folder in folders if file.is_relative_to(folder)), None)
+    folder = file.parent if given is None else given
+    above = file.relative_to(folder).parts[:-1]
+    parts = [*reversed(above), folder.absolute().name]
+    label = next((part for part in parts if part in (*CLASSES, *GRANULARITY)), None)
+    if label is None and above:
+        label = above[0]
+    return Cell(file, name, label, below="" if given is None else place_below(file, given))
 
 
 def _labels(rows: Sequence[Row], kind: str) -> list[str | None]:

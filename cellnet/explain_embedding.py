@@ -17,7 +17,16 @@ import numpy as np
 from cellnet.errors import CellnetError
 from cellnet.explain_faithfulness import bootstrapped_means
 
-__all__ = ["FEWEST", "MOST", "distances", "embedded", "plane", "silhouettes", "voted"]
+__all__ = [
+    "FEWEST",
+    "MOST",
+    "check_number",
+    "distances",
+    "embedded",
+    "plane",
+    "silhouettes",
+    "voted",
+]
 
 FEWEST, MOST = 10, 3000
 """Cells that a plane is made of: below there are no neighbourhoods, above it takes hours."""
@@ -28,6 +37,19 @@ NEIGHBOURS = 5
 PERPLEXITY = 30.0
 
 _COLUMNS = 8192  # of the values, that are worked on at a time
+
+
+def check_number(cells: int) -> None:
+    """Refuse a plane of too few or too many cells.
+
+    Raises:
+        CellnetError: With the limits.
+    """
+    if not FEWEST <= cells <= MOST:
+        raise CellnetError(
+            f"t-SNE takes {FEWEST} to {MOST} cells, got {cells}; give so many images, say with "
+            "--tsne how many of them to draw, or leave it out"
+        )
 
 
 def distances(values: np.ndarray) -> np.ndarray:
@@ -129,11 +151,7 @@ def embedded(
         CellnetError: Fewer than ten cells, or more than 3,000.
     """
     n = len(labels)
-    if not FEWEST <= n <= MOST:
-        raise CellnetError(
-            f"t-SNE takes {FEWEST} to {MOST} cells, got {n}; give more images, or say with --tsne "
-            "how many of them to draw"
-        )
+    check_number(n)
     counts = Counter(label for label in labels if label is not None)
     known = np.array([label is not None and counts[label] > 1 for label in labels])
     measured = len({label for label in counts if counts[label] > 1}) > 1
@@ -157,7 +175,8 @@ def embedded(
             columns[f"difference/{measure}"] = (
                 columns[f"{second}/{measure}"] - columns[f"{first}/{measure}"]
             )
-        means = bootstrapped_means(np.stack(list(columns.values()), 1), tied, seed)
+        shares = [list(columns).index(f"{name}/same_label") for name in spaces]
+        means = bootstrapped_means(np.stack(list(columns.values()), 1), tied, seed, shares)
         estimates = dict(zip(columns, means, strict=True))
         difference = {it: estimates[f"difference/{it}"] for it in ("same_label", "silhouette")}
     for name in spaces:

@@ -9,14 +9,14 @@ runtime, not the graph that made the maps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
 from cellnet.explain_pictures import stretched
-from cellnet.intervals import Estimate, bootstrap_interval
+from cellnet.intervals import Estimate, bootstrap_interval, proportion
 
 __all__ = ["ORDERS", "STEPS", "TESTS", "bootstrapped_means", "curves", "summarised"]
 
@@ -38,6 +38,7 @@ BLUR = 1 / 20
 _AGAINST = ("random", "centre")
 _REPEATS = 2000
 _FEWEST = 10  # cells or groups that an interval is made of
+_NO_WIDTH = 1e-12  # equal but for rounding
 
 
 def curves(
@@ -120,14 +121,21 @@ def summarised(
 
 
 def bootstrapped_means(
-    values: np.ndarray, groups: Sequence[str] | None, seed: int
+    values: np.ndarray, groups: Sequence[str] | None, seed: int, shares: Collection[int] = ()
 ) -> list[dict[str, Any]]:
     """Means of columns, with percentile intervals of one bootstrap over cells or their groups.
+
+    Where all samples agree, a bootstrap says that the next cell will be like these, which nobody
+    knows. A column that counts cells then has the exact interval of `cellnet.intervals.proportion`,
+    as elsewhere in the package. Of other means (areas, differences, silhouettes) there is no exact
+    one without assuming how they are spread, so they have none.
 
     Args:
         values: ``(n, columns) float64``.
         groups: What ties cells together, a name each; None where every cell stands alone.
         seed: Of the bootstrap.
+        shares: Numbers of the columns that count cells: 1 where a cell does, else 0. A difference
+            of two such columns is none, though it may be 0 throughout.
 
     Returns:
         An estimate for each column; without an interval for fewer than ten cells or groups, which
@@ -138,18 +146,24 @@ def bootstrapped_means(
     method = f"bootstrap of the mean by {unit}, percentile, {_REPEATS} samples"
     if n == 0:
         return [Estimate(None, None, 0, method).to_json() for _ in range(values.shape[1])]
+    tied = None if groups is None else np.asarray(groups)
     ends: list[tuple[float, float] | None] = [None] * values.shape[1]
-    units = n if groups is None else len(set(groups))
+    units = n if tied is None else len(set(groups))
     if units >= _FEWEST:
         ends = bootstrap_interval(
             lambda weights: weights @ values / weights.sum(),
             np.zeros(n, np.int64),
-            None if groups is None else np.asarray(groups),
+            tied,
             _REPEATS,
             seed,
         )
-    means = values.mean(0)
-    return [
-        Estimate(float(mean), end, n, method).to_json()
-        for mean, end in zip(means, ends, strict=True)
-    ]
+    found = []
+    for column, (mean, end) in enumerate(zip(values.mean(0), ends, strict=True)):
+        how = method
+        if end is not None and end[1] - end[0] < _NO_WIDTH:
+            end = None
+            if column in shares:
+                exact = proportion(values[:, column] > 0.5, tied)
+                end, how = exact.ci95, exact.method
+        found.append(Estimate(float(mean), end, n, how).to_json())
+    return found

@@ -12,6 +12,7 @@ import io
 import re
 import zipfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,15 +30,18 @@ _SHOWN = 4
 """Faults that a message names; the rest is counted."""
 
 
-def load_into(network: keras.Model, file: Path) -> list[str]:
+def load_into(network: keras.Model, file: Path, whole: keras.Model | None = None) -> list[str]:
     """Put the weights of a file into a network.
 
     Layers are found by name. Names that Keras makes up and counts (``conv2d_17``) differ from one
-    session to the next: of those the order decides.
+    session to the next: of those the order decides in which they were built.
 
     Args:
         network: What is filled. Each of its layers with weights must be in the file.
         file: The weights; they may hold more layers than the network has (its dense top).
+        whole: The network that it was cut out of, in which made-up names are counted: one that ends
+            inside a branch lacks the branches beside it, and its own count would pass over them.
+            None where nothing was cut off.
 
     Returns:
         Names of the layers in the file that the network does not have.
@@ -51,8 +55,10 @@ def load_into(network: keras.Model, file: Path) -> list[str]:
         for layer in network.layers
         if layer.weights
     }
-    own = _canonical({layer.name: _auto_prefix(layer) for layer in network.layers})
-    held = _canonical({name: _guessed_prefix(name) for name in stored})
+    prefixes = {layer.name: _auto_prefix(layer) for layer in (whole or network).layers}
+    own = _canonical(prefixes)
+    counts = Counter(prefix for prefix in prefixes.values() if prefix is not None)
+    held = _canonical({name: _guessed_prefix(name) for name in stored}, counts)
     place = {held[name]: name for name in stored}
     missing, shapes = [], []
     for name, given in wanted.items():
@@ -140,8 +146,17 @@ def _guessed_prefix(name: str) -> str | None:
     return found[1] if found else None
 
 
-def _canonical(prefixes: dict[str, str | None]) -> dict[str, str]:
-    """Names as they are; made-up ones by their rank among those of their kind."""
+def _canonical(
+    prefixes: Mapping[str, str | None], counts: Mapping[str, int] | None = None
+) -> dict[str, str]:
+    """Names as they are; made-up ones by their rank among those of their kind.
+
+    Args:
+        prefixes: By name, what a made-up one begins with, else None.
+        counts: How many the whole network has of a kind. Where there are fewer, some were left out,
+            and a number's distance from the first tells more than its rank: Keras counts on while
+            it builds a network, so what was left out is a gap.
+    """
     ranks: dict[str, list[tuple[int, str]]] = {}
     for name, prefix in prefixes.items():
         if prefix is not None:
@@ -149,8 +164,10 @@ def _canonical(prefixes: dict[str, str | None]) -> dict[str, str]:
             ranks.setdefault(prefix, []).append((number, name))
     canonical = {name: name for name, prefix in prefixes.items() if prefix is None}
     for prefix, members in ranks.items():
-        for rank, (_, name) in enumerate(sorted(members)):
-            canonical[name] = f"{prefix}#{rank}"
+        members.sort()
+        is_whole = counts is None or len(members) >= counts.get(prefix, 0)
+        for rank, (number, name) in enumerate(members):
+            canonical[name] = f"{prefix}#{rank if is_whole else number - members[0][0]}"
     return canonical
 
 

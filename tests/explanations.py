@@ -215,17 +215,23 @@ def section(found: dict[str, Any]) -> str:
     lines += [
         "",
         "Share of the map that falls on the cell, Zheng et al. 2018, with its masks; a map that "
-        "says nothing would have the share of the area:",
+        "says nothing would have the share of the area, one that knows no more than where cells "
+        "stand that of the mean map of the other cells explained for the same answer (the last "
+        "two columns are of the cells that have such others):",
         "",
-        "| model | cells | part | n | of the map, % | of the area, % | difference, points |",
-        "| --- | --- | --- | ---: | --- | --- | --- |",
+        "| model | cells | part | n | of the map, % | of the area, % | difference, points "
+        "| of other cells' maps, % | difference, points |",
+        "| --- | --- | --- | ---: | --- | --- | --- | --- | --- |",
     ]
     for name in ("model1-masks", "dysplasianet-masks"):
         for row in found[name]["masks"]["rows"]:
-            values = (_share(row[key]) for key in ("weight", "area", "weight_less_area"))
+            keys = ("weight", "area", "weight_less_area", "others", "weight_less_others")
+            values = (_share(row[key]) for key in keys)
+            number = row["others"]["n"]
+            told = f"{row['n']}" if number == row["n"] else f"{row['n']} ({number} with others)"
             lines.append(
                 f"| {name.removesuffix('-masks')} | {row['label'] or 'all'} | {row['part']} | "
-                f"{row['n']} | {' | '.join(values)} |"
+                f"{told} | {' | '.join(values)} |"
             )
     lines += [
         "",

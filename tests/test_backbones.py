@@ -1,5 +1,6 @@
 """Networks of Keras by name: what they are given, their blocks, and weights that fit or do not."""
 
+import dataclasses
 import zipfile
 
 import numpy as np
@@ -12,7 +13,7 @@ import importlib  # noqa: E402
 
 from cellnet import backbones  # noqa: E402
 from cellnet.errors import CellnetError  # noqa: E402
-from cellnet.weight_files import load_into, read_file  # noqa: E402
+from cellnet.weight_files import load_into, read_file, stable_names  # noqa: E402
 
 SMALL = {"size": 32, "arguments": {"alpha": 0.25}}
 
@@ -173,6 +174,113 @@ def test_names_that_keras_counted_in_another_session_are_found(tmp_path):
     assert load_into(second, tmp_path / "a.weights.h5") == []
     for mine, theirs in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def branched(join):
+    """A builder of two modules of two branches each, whose layers nobody names, as Inception's."""
+
+    def build(include_top, weights, input_tensor, input_shape):
+        layers = keras.layers
+        x = layers.Conv2D(4, 1)(input_tensor)
+        for _ in range(2):
+            left = layers.BatchNormalization()(layers.Conv2D(4, 1)(x))
+            right = layers.BatchNormalization()(layers.Conv2D(4, 1)(x))
+            right = layers.BatchNormalization()(layers.Conv2D(4, 1)(right))
+            x = join()([left, right])
+        if include_top:
+            x = layers.Dense(3, name="predictions")(layers.GlobalAveragePooling2D()(x))
+        network = keras.Model(keras.utils.get_source_inputs(input_tensor), x)
+        rng = np.random.default_rng(0)  # no two layers alike, and none of them fresh
+        network.set_weights([rng.uniform(0.5, 1, it.shape) for it in network.get_weights()])
+        return network
+
+    return build
+
+
+@pytest.fixture(params=["Add", "Concatenate"])
+def branches(request, monkeypatch):
+    """That builder in the place of Keras's; with ``Add`` all its convolutions have one shape."""
+    build = branched(getattr(keras.layers, request.param))
+    stated = backbones.Application("Branched", build, 8, "RGB", (1.0,) * 3, (0.0,) * 3)
+    monkeypatch.setattr(backbones, "application", lambda name: stated)
+    return stated
+
+
+def forgotten(build):
+    """The builder, with weights that no file has."""
+
+    def fresh(**given):
+        network = build(**given)
+        network.set_weights([np.zeros_like(it) for it in network.get_weights()])
+        return network
+
+    return fresh
+
+
+@pytest.mark.parametrize(
+    ("layer", "top"), [("conv2d_4", True), ("conv2d_6", False), ("batch_normalization_5", True)]
+)
+def test_a_network_cut_inside_a_branch_has_the_weights_of_the_whole(
+    layer, top, branches, monkeypatch, tmp_path
+):
+    """Of the second module's convolutions the fifth is one branch, sixth and seventh the other.
+
+    A network that ends in the other lacks the fifth: ranks counted within it are not the file's.
+    """
+    whole = branches.builder(top, None, backbones.entrance(branches, 8)[1], (8, 8, 3))
+    file = tmp_path / "whole.weights.h5"
+    whole.save_weights(file)
+    wanted = {stable: whole.get_layer(it) for it, stable in stable_names(whole).items()}
+    fresh = dataclasses.replace(branches, builder=forgotten(branches.builder))
+    monkeypatch.setattr(backbones, "application", lambda name: fresh)
+    network, about = backbones.feature_network("Branched", layer, str(file))
+
+    held = [it for it in network.layers if it.weights]
+    ends = [it for it, each in wanted.items() if each.weights]
+    assert len(held) < len(ends)
+    image = np.random.default_rng(1).random((2, 8, 8, 3), np.float32)
+    until = keras.Model(whole.inputs, wanted[layer].output)
+    found = np.asarray(network(image)).reshape(2, 8, 8, 4)
+    np.testing.assert_array_equal(found, np.asarray(until(image)))
+    by_first = {it.get_weights()[0].tobytes(): it for it in wanted.values() if it.weights}
+    for mine in held:
+        theirs = by_first[mine.get_weights()[0].tobytes()]
+        assert type(mine) is type(theirs)
+        for one, other in zip(mine.get_weights(), theirs.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert len(about["weights"]["unused_layers"]) == len(ends) - len(held)
+
+
+def test_weights_of_the_cut_network_itself_are_found_too(branches, monkeypatch, tmp_path):
+    """Its file has gaps in Keras's numbers where the other branch is missing."""
+    first, about = backbones.feature_network("Branched", "conv2d_6", "random")
+    first.save_weights(tmp_path / "cut.weights.h5")
+    fresh = dataclasses.replace(branches, builder=forgotten(branches.builder))
+    monkeypatch.setattr(backbones, "application", lambda name: fresh)
+    again, told = backbones.feature_network(
+        "Branched", "conv2d_6", str(tmp_path / "cut.weights.h5")
+    )
+    assert told["weights"]["sha256"] == about["weights"]["sha256"]
+    # What ends in another branch is not in it, and is not taken from a layer beside it.
+    with pytest.raises(CellnetError, match="1 of [0-9]+ layers are not in it: conv2d"):
+        backbones.feature_network("Branched", "conv2d_4", str(tmp_path / "cut.weights.h5"))
+
+
+@pytest.mark.slow
+def test_inception_is_cut_inside_a_branch(tmp_path):
+    keras.utils.set_random_seed(1)
+    whole, _ = backbones.without_top("InceptionV3", "random", 75)
+    whole.save_weights(tmp_path / "whole.weights.h5")
+    names = {stable: name for name, stable in stable_names(whole).items()}
+    keras.utils.set_random_seed(2)
+    network, _ = backbones.feature_network(
+        "InceptionV3", "conv2d_61", str(tmp_path / "whole.weights.h5"), 75
+    )
+    until = keras.Model(whole.inputs, whole.get_layer(names["conv2d_61"]).output)
+    image = np.random.default_rng(1).random((1, 75, 75, 3), np.float32)
+    np.testing.assert_array_equal(
+        np.asarray(network(image)).ravel(), np.asarray(until(image)).ravel()
+    )
 
 
 def test_what_does_not_fit_is_said_exactly(tmp_path):

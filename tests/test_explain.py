@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import jsonschema
 import numpy as np
 import pytest
@@ -20,9 +21,9 @@ from cellnet import explain_page, export_parity, networks
 from cellnet.bundle import load
 from cellnet.cells import CLASSES
 from cellnet.cli import main
-from cellnet.errors import CellnetError
-from cellnet.explain import PAGE, explain, targets
-from cellnet.explain_cells import find_cells
+from cellnet.errors import CellnetError, UnreadableImage
+from cellnet.explain import PAGE, explain, summary, targets
+from cellnet.explain_cells import find_cells, read_cell
 from cellnet.explain_network import Network
 from cellnet.export import export
 from cellnet.export_savedmodel import open_outputs
@@ -174,7 +175,10 @@ def test_where_nothing_can_be_read_nothing_is_written(folder, tmp_path, capsys):
         (["--class", "neutrophil"], "--class is one of granular, hypogranular, got neutrophil"),
         (["--layer", "conv9"], "--layer is one of conv1, pool1, .*granularity, got conv9"),
         (["--split", "test"], "--split is of a manifest"),
-        (["--tsne", "0"], "must be at least 1"),
+        (["--tsne", "0"], "--tsne: must be from 10 to 3000 cells, got 0"),
+        (["--tsne", "9"], "--tsne: must be from 10 to 3000 cells, got 9"),
+        (["--tsne", "3001"], "--tsne: must be from 10 to 3000 cells, got 3001"),
+        (["--tsne", "all"], "--tsne: invalid whole number value: 'all'"),
     ],
 )
 def test_wrong_usage_names_what_there_is(words, told, folder, cells, tmp_path, capsys):
@@ -190,10 +194,138 @@ def test_the_folder_must_be_new(folder, cells, tmp_path, capsys):
     assert "must be new or empty" in capsys.readouterr().err
 
 
-def test_planes_of_few_cells_are_refused_and_leave_nothing(folder, cells, tmp_path, capsys):
-    assert typed(folder, cells, "--out", tmp_path / "out", "--tsne", 5) == 1
-    assert "t-SNE takes 10 to 3000 cells, got 5" in capsys.readouterr().err
+@pytest.fixture
+def idle(monkeypatch):
+    """No network is opened: what is refused is refused before the work."""
+
+    class Opened:
+        def __init__(self, *_):
+            raise AssertionError("a network was opened")
+
+    monkeypatch.setattr("cellnet.explain.Network", Opened)
+
+
+def test_planes_of_few_cells_are_refused_before_the_work(folder, cells, tmp_path, capsys, idle):
+    assert typed(folder, cells / "normal", "--out", tmp_path / "out", "--tsne", 12) == 1
+    told = capsys.readouterr().err
+    assert "t-SNE takes 10 to 3000 cells, got 6; give so many images" in told
+    for number in (9, 3001):
+        with pytest.raises(CellnetError, match=f"10 to 3000 cells, got {number}"):
+            explain(folder, [cells], tmp_path / "out", tsne=number)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_read_costs_the_plane_and_nothing_else(folder, cells, tmp_path, capsys):
+    """Of twelve cells three are broken: nine make maps, and no plane."""
+    for at in range(3):
+        (cells / "normal" / f"normal-{at}.png").write_bytes(b"")
+    assert typed(folder, cells, "--out", tmp_path / "out", "--tsne", 12, "--json") == 0
+    said = capsys.readouterr()
+    document = json.loads(said.out)
+    check(document)
+    told = "no plane of t-SNE: it takes at least 10 cells, and 9 could be read; give more images"
+    assert told in document["warnings"] and told in said.err
+    assert document["embedding"] is None and document["given"]["tsne"] == 12
+    assert len(document["cells"]) == 9 and len(document["unreadable"]) == 3
+    assert all(row["pictures"] for row in document["cells"])
+    page = (tmp_path / "out" / PAGE).read_text("utf-8")
+    assert told in page and "Cells by likeness" not in page
+
+
+def test_a_cell_that_vanishes_meanwhile_is_not_on_the_plane(network, cells, tmp_path, monkeypatch):
+    seen = set()
+
+    def read_once(cell):
+        if cell.name == "normal/normal-1.png" and cell.name in seen:
+            raise UnreadableImage(cell.path, "there is no such file")
+        seen.add(cell.name)
+        return read_cell(cell)
+
+    monkeypatch.setattr("cellnet.explain.read_cell", read_once)
+    found = explain(network, [cells], tmp_path / "out", tsne=12, most_pictures=0)
+    check(found)
+    assert len(found["cells"]) == 12 and found["embedding"]["n"] == 11
+    assert "normal/normal-1.png" not in {it["file"] for it in found["embedding"]["cells"]}
+    assert (
+        "not on the plane of t-SNE: normal/normal-1.png: there is no such file"
+        in (found["warnings"])
+    )
+
+
+# ---------------------------------------------------------------- masks
+
+
+def test_cells_called_alike_take_no_mask_of_another(network, cells, tmp_path):
+    """Numbers begin at 0 in every folder: one mask of that number is nobody's for sure."""
+    for label in ("normal", "dysplastic"):
+        for at in range(6):
+            (cells / label / f"{label}-{at}.png").rename(cells / label / f"{at}.png")
+    mask = np.zeros((96, 96, 3), np.uint8)
+    for label, side in (("normal", 24), ("dysplastic", 48)):
+        (tmp_path / "laid" / label).mkdir(parents=True)
+        mask[:side, :side] = 255
+        for at in range(6):
+            write_png(tmp_path / "laid" / label / f"{at}.png", mask)
+    (tmp_path / "flat").mkdir()
+    for at in range(6):
+        write_png(tmp_path / "flat" / f"{at}.png", mask)
+
+    found = explain(network, [cells], tmp_path / "out", masks=tmp_path / "flat", most_pictures=0)
+    check(found)
+    assert found["masks"]["n"] == 0 and len(found["masks"]["left_out"]) == 12
+    reason = found["masks"]["left_out"][0]["reason"]
+    assert reason == (
+        "the mask 0.png may be that of 2 images (dysplastic/0.png, normal/0.png); give each image "
+        "a name of its own, or lay images and masks in the same sub-folders of one folder each"
+    )
+    assert f"12 cells without a usable mask; the first is dysplastic/0.png: {reason}" in summary(
+        found, tmp_path / "out"
+    )
+    assert "may be that of 2 images" in (tmp_path / "out" / PAGE).read_text("utf-8")
+
+    found = explain(network, [cells], tmp_path / "two", masks=tmp_path / "laid", most_pictures=0)
+    check(found)
+    areas = {it["file"]: it["parts"]["cell"]["area"] for it in found["masks"]["cells"]}
+    assert areas == {
+        **{f"normal/{at}.png": 1 / 16 for at in range(6)},
+        **{f"dysplastic/{at}.png": 1 / 4 for at in range(6)},
+    }
+
+
+def test_maps_on_the_cell_stand_beside_those_of_other_cells(network, cells, tmp_path):
+    """By hand for one cell: the mean share that the maps of the others have on its mask."""
+    found = explain(network, [cells], tmp_path / "out", target="granular",
+                    masks=tmp_path / "masks")  # fmt: skip
+    check(found)
+    mask = np.zeros((96, 96), bool)
+    mask[24:72, 24:72] = True
+    on = {}
+    for row in found["cells"]:
+        values = np.maximum(np.load(tmp_path / "out" / row["pictures"]["values"]), 0)
+        weight = cv2.resize(values, (96, 96), interpolation=cv2.INTER_LINEAR)
+        if not row["faint"]:
+            on[row["file"]] = weight[mask].sum() / weight.sum()
+    assert len(on) > 2
+    for cell in found["masks"]["cells"]:
+        own = on.get(cell["file"])
+        others = [share for file, share in on.items() if file != cell["file"]]
+        part = cell["parts"]["cell"]
+        assert part["weight"] == (None if own is None else pytest.approx(own, abs=1e-5))
+        # Fields at the edge are a little more or less of a picture than those within.
+        assert part["others"] == pytest.approx(np.mean(others), abs=5e-4)
+    [every] = [it for it in found["masks"]["rows"] if (it["label"], it["part"]) == (None, "cell")]
+    assert every["weight_less_others"]["value"] == pytest.approx(
+        every["weight"]["value"] - every["others"]["value"]
+    )
+    page = (tmp_path / "out" / PAGE).read_text("utf-8")
+    assert "of other cells' maps, %" in page
+    assert "with others</span>" not in page
+    # A cell explained for an answer of its own has no others; then the numbers differ.
+    every["others"]["n"] -= 1
+    page = explain_page.page(found, tmp_path / "out")
+    assert f"{every['others']['n']} with others</span>" in page
+    assert f", n = {every['others']['n']}\n" in summary(found, "out")
+    assert f"of other cells' maps {every['others']['value']:.3f}" in summary(found, "out")
 
 
 def test_a_network_without_operating_point_is_told_what_to_explain(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,7 +13,9 @@ from cellnet import explain_faithfulness as faithfulness
 from cellnet import explain_masks as masking
 from cellnet import explain_pictures as pictures
 from cellnet.errors import CellnetError, UnreadableImage
+from cellnet.explain_cells import Cell, find_cells
 from cellnet.images import write_png
+from cellnet.manifest import Row, write_manifest
 
 # ---------------------------------------------------------------- pictures
 
@@ -153,9 +158,9 @@ def test_areas_are_means_over_cells_and_differences_are_within_a_cell():
     assert summary["area"]["map"]["n"] == 12
     low, high = summary["area"]["map"]["ci95"]
     assert low < 0.65 < high
-    # The cells differ much, the pairs not at all.
+    # The cells differ much, the pairs not at all: a bootstrap of them has no width to tell.
     assert summary["map_less_random"]["value"] == pytest.approx(-0.2)
-    np.testing.assert_allclose(summary["map_less_random"]["ci95"], [-0.2, -0.2])
+    assert summary["map_less_random"]["ci95"] is None
     assert summary["map_less_centre"]["value"] == pytest.approx(0.1)
     assert summary["curves"]["random"] == pytest.approx([0.85] * 21)
 
@@ -174,11 +179,32 @@ def test_intervals_are_by_group_and_none_is_made_of_few():
     assert none["value"] is None and none["n"] == 0
 
 
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_where_all_cells_agree_a_share_has_the_exact_interval_and_no_other_mean_has_one(right):
+    values = np.column_stack([np.full(20, right), np.zeros(20), np.arange(20.0)])
+    share, mean, spread = faithfulness.bootstrapped_means(values, None, 0, shares=[0])
+    # Of 20 cells alike: 1 - 0.025 ** (1 / 20) = 0.1684 from the end, by hand.
+    wanted = (0, 0.1684) if right == 0 else (0.8316, 1)
+    np.testing.assert_allclose(share["ci95"], wanted, atol=1e-4)
+    assert (share["value"], share["n"], share["method"]) == (right, 20, "clopper-pearson")
+    # Not every 0 is a share: a difference of 0 may be one of -1 or 1 in the next cell.
+    assert mean["value"] == 0 and mean["ci95"] is None and "bootstrap" in mean["method"]
+    assert np.ptp(spread["ci95"]) > 1 and "bootstrap" in spread["method"]
+    # Cells of one group count once: twelve groups say less than twenty cells.
+    groups = [str(at % 12) for at in range(20)]
+    [tied] = faithfulness.bootstrapped_means(values[:, :1], groups, 0, shares=[0])
+    width = 1 - 0.025 ** (1 / 12)
+    np.testing.assert_allclose(np.ptp(tied["ci95"]), width, atol=1e-4)
+    assert tied["method"] == "korn-graubard"
+    [few] = faithfulness.bootstrapped_means(values[:9, :1], None, 0, shares=[0])
+    assert few["value"] == right and few["ci95"] is None
+
+
 # ---------------------------------------------------------------- masks
 
 
 def write_mask(folder, name, grey):
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     write_png(folder / f"{name}.png", np.repeat(np.asarray(grey, np.uint8)[..., None], 3, 2))
 
 
@@ -188,60 +214,182 @@ def parted(size=8):
     return grey
 
 
+def read_parted(folder, grey=None):
+    write_mask(folder, "a", parted() if grey is None else grey)
+    return masking.read_mask(folder / "a.png", 8, 8)
+
+
 def test_shares_of_a_map_that_says_nothing_are_those_of_the_area(tmp_path):
-    write_mask(tmp_path / "masks", "a", parted())
-    mask = masking.Masks(tmp_path / "masks").of(tmp_path / "images" / "a.jpg", 8, 8)
-    found = masking.shares(np.ones((2, 2), np.float32), mask)
+    found = masking.shares(np.ones((2, 2), np.float32), None, read_parted(tmp_path))
     for part, area in (("cell", 16 / 64), ("cytoplasm", 12 / 64), ("nucleus", 4 / 64)):
-        assert found[part] == {"weight": pytest.approx(area), "area": area}
+        assert found[part] == {"weight": pytest.approx(area), "area": area, "others": None}
 
 
-def test_shares_follow_the_map(tmp_path):
-    write_mask(tmp_path / "masks", "a", parted())
-    mask = masking.Masks(tmp_path / "masks").of(tmp_path / "a.png", 8, 8)
-    values = np.zeros((8, 8), np.float32)
+def test_shares_follow_the_map_and_those_of_others_theirs(tmp_path):
+    mask = read_parted(tmp_path)
+    values, control = np.zeros((2, 8, 8), np.float32)
     values[0, 0], values[3, 3], values[6, 6] = 2, 1, 1
-    found = masking.shares(values, mask)
+    control[6, 6], control[2, 2] = 3, 1
+    found = masking.shares(values, control, mask)
     assert [found[part]["weight"] for part in masking.PARTS] == [0.75, 0.25, 0.5]
-    assert masking.shares(np.zeros((2, 2), np.float32), mask)["cell"]["weight"] is None
+    assert [found[part]["others"] for part in masking.PARTS] == [0.25, 0.25, 0]
+    faint = masking.shares(np.zeros((2, 2), np.float32), control, mask)["cell"]
+    assert faint["weight"] is None and faint["others"] == 0.25
 
 
 def test_a_mask_of_two_values_tells_of_the_cell_alone(tmp_path):
-    write_mask(tmp_path / "masks", "a", np.where(parted() > 100, 255, 0))
-    mask = masking.Masks(tmp_path / "masks").of(tmp_path / "a.png", 8, 8)
+    mask = read_parted(tmp_path, np.where(parted() > 100, 255, 0))
     assert list(mask) == ["cell"] and mask["cell"].sum() == 16
 
 
 def test_masks_that_cannot_be_used_say_why(tmp_path):
-    write_mask(tmp_path / "masks", "a", parted())
-    write_mask(tmp_path / "masks", "labels", parted() // 100)
-    (tmp_path / "masks" / "broken.png").write_bytes(b"no image")
-    masks = masking.Masks(tmp_path / "masks")
-    assert masks.of(tmp_path / "unknown.png", 8, 8) is None
+    write_mask(tmp_path, "a", parted())
+    write_mask(tmp_path, "labels", parted() // 100)
+    (tmp_path / "broken.png").write_bytes(b"no image")
     for name, side, told in (("a", 9, "8 x 8 pixels, its image 9 x 9"), ("labels", 8, "no cell"),
                              ("broken", 8, "text file")):  # fmt: skip
         with pytest.raises(UnreadableImage, match=told):
-            masks.of(tmp_path / f"{name}.png", side, side)
+            masking.read_mask(tmp_path / f"{name}.png", side, side)
 
 
 def test_a_folder_of_masks_must_be_one(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(CellnetError, match="there is no mask in"):
-        masking.Masks(tmp_path / "empty")
+        masking.find_masks(tmp_path / "empty", [])
     with pytest.raises(CellnetError, match="does not exist"):
-        masking.Masks(tmp_path / "nowhere")
+        masking.find_masks(tmp_path / "nowhere", [])
     write_mask(tmp_path / "masks", "a", parted())
-    write_mask(tmp_path / "masks" / "more", "a", parted())
-    with pytest.raises(CellnetError, match="two masks are called a"):
-        masking.Masks(tmp_path / "masks")
+    (tmp_path / "masks" / "a.bmp").write_bytes(b"")
+    with pytest.raises(CellnetError, match="two masks are called a: .*a.bmp and .*a.png"):
+        masking.find_masks(tmp_path / "masks", [])
+
+
+TWICE = "may be that of 2 images"
+
+
+@pytest.mark.parametrize(
+    ("images", "given", "masks", "wanted"),
+    [
+        # Flat masks of images in class folders, and of a class folder alone.
+        ("neutrophil/x", "", "x", "x"),
+        ("neutrophil/x", "neutrophil", "x", "x"),
+        ("neutrophil/x", "neutrophil/x.jpg", "x", "x"),
+        # Numbered anew in each folder: a mask of that number may be either's.
+        ("a/1 b/1", "", "1", f"{TWICE}|{TWICE}"),
+        ("a/1 b/1", "a b", "1", f"{TWICE}|{TWICE}"),
+        ("a/1 b/1", "a/1.jpg b/1.jpg", "1", f"{TWICE}|{TWICE}"),
+        ("1 b/1", "", "1", f"1|{TWICE}"),
+        # Laid out like the images, each has its own; some is not enough to tell the others.
+        ("a/1 b/1", "", "a/1 b/1", "a/1|b/1"),
+        ("a/1 b/1", "", "a/1 1", "a/1|2 masks are called like it .1.png, a/1.png., and none is b"),
+        ("a/1 b/1 c/2", "", "a/1 c/2", f"a/1|{TWICE}|c/2"),
+        ("a/1 b/1", "a b", "a/1 b/1", "none is 1; give each|none is 1; give each"),
+        ("a/1", "a/1.jpg", "a/1 b/1", "and it was given by itself; give the folder of images"),
+        # A name that stands once is enough.
+        ("a/1 b/2", "", "m/1 n/2", "m/1|n/2"),
+        ("a/1 b/2", "a b", "a/1 b/2", "a/1|b/2"),
+        ("a/1 b/2", "", "1", "1|it has no mask"),
+        ("a/1.5 a/1.6", "", "a/1.5 a/1.6", "a/1.5|a/1.6"),
+        # Given twice, it is still one image.
+        ("a/1", ". a", "a/1", "a/1|a/1"),
+    ],
+)  # fmt: skip
+def test_a_mask_is_taken_where_it_can_be_of_no_other_image(images, given, masks, wanted, tmp_path):
+    for name in images.split():
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / f"{name}.jpg").write_bytes(b"")
+    for name in masks.split():
+        write_mask((tmp_path / "masks" / name).parent, name.split("/")[-1], parted())
+    folders = [tmp_path / "images" / name for name in given.split() or [""]]
+    cells = find_cells(folders, "probabilities").cells
+    found = masking.find_masks(tmp_path / "masks", cells)
+    for cell, told in zip(cells, wanted.split("|"), strict=True):
+        file = found[cell.path]
+        if isinstance(file, str):
+            assert re.search(told, file), file
+        else:
+            assert file == tmp_path / "masks" / f"{told}.png"
+
+
+def test_a_mask_may_be_of_an_image_that_a_manifest_has_and_nobody_explains(tmp_path):
+    """Neutrophils alone are explained; a mask called 1 may be the monocyte's."""
+    rows = [Row("neutrophil/1.jpg", "0" * 64, "neutrophil", split="test"),
+            Row("neutrophil/2.jpg", "1" * 64, "neutrophil", split="test"),
+            Row("monocyte/1.jpg", "2" * 64, "monocyte", split="train")]  # fmt: skip
+    write_manifest(tmp_path / "list", rows, tmp_path)
+    for name in "12":
+        write_mask(tmp_path / "masks", name, parted())
+    found = find_cells([tmp_path / "list"], "granularity")
+    first, second = masking.find_masks(tmp_path / "masks", found.cells, found.others).values()
+    assert f"{TWICE} (monocyte/1.jpg, neutrophil/1.jpg)" in first
+    assert second == tmp_path / "masks" / "2.png"
+    for name in ("neutrophil", "monocyte"):
+        write_mask(tmp_path / "laid" / name, "1", parted())
+    first, _ = masking.find_masks(tmp_path / "laid", found.cells, found.others).values()
+    assert first == tmp_path / "laid" / "neutrophil" / "1.png"
+
+
+def mapped(name, values, target="granular", group=""):
+    cell = Cell(Path(f"{name}.png"), name, "neutrophil", group)
+    return masking.Map(cell, target, np.asarray(values, np.float32), 8, 8)
+
+
+def test_the_control_is_the_mean_of_other_maps_of_the_same_answer():
+    maps = [
+        mapped("a", [[1, 0], [0, 0]]),
+        mapped("b", [[0, 0.25], [0, 0]]),
+        mapped("c", [[0, 1], [1, 0]]),
+        mapped("faint", np.zeros((2, 2))),
+        mapped("other", [[0, 0], [0, 1]], "hypogranular"),
+    ]
+    a, b, c, faint, other = masking.means_of_others(maps, False)
+    # Each map weighs 1, whatever its strongest point is; a faint one is no map.
+    np.testing.assert_allclose(a, [[0, 0.75], [0.25, 0]])
+    np.testing.assert_allclose(b, [[0.5, 0.25], [0.25, 0]])
+    np.testing.assert_allclose(c, [[0.5, 0.5], [0, 0]])
+    np.testing.assert_allclose(faint, [[1 / 3, 0.5], [1 / 6, 0]], atol=1e-6)
+    assert other is None
+
+
+def test_cells_of_ones_own_group_are_no_control():
+    maps = [mapped("a", [[1, 0]], group="one"), mapped("b", [[1, 0]], group="one"),
+            mapped("c", [[0, 1]], group="two")]  # fmt: skip
+    a, b, c = masking.means_of_others(maps, True)
+    for own in (a, b):
+        np.testing.assert_array_equal(own, [[0, 1]])
+    np.testing.assert_array_equal(c, [[1, 0]])
+    assert masking.means_of_others(maps[:2], True) == [None, None]
+
+
+def test_a_map_that_knows_its_cell_beats_those_of_others_and_one_of_the_middle_does_not(tmp_path):
+    """Cells stand at other places; one kind of map follows them, the other stays where most are."""
+    rng = np.random.default_rng(0)
+    masks, follows, stays = {}, [], []
+    for at in range(12):
+        top, left = rng.integers(0, 6, 2)
+        grey = np.zeros((8, 8), np.uint8)
+        grey[top : top + 3, left : left + 3] = 255
+        write_mask(tmp_path, str(at), grey)
+        middle = np.zeros((8, 8))
+        middle[2:6, 2:6] = 1
+        follows.append(mapped(at, grey / 255))
+        stays.append(mapped(at, middle))
+        masks[follows[-1].cell.path] = tmp_path / f"{at}.png"
+    [found] = masking.measured(masks, follows, False, 0)["rows"]
+    assert found["weight"]["value"] == 1 and found["n"] == found["others"]["n"] == 12
+    assert found["weight_less_others"]["ci95"][0] > 0.5
+    [found] = masking.measured(masks, stays, False, 0)["rows"]
+    assert found["weight_less_area"]["value"] > 0.1
+    assert found["weight_less_others"]["value"] == pytest.approx(0, abs=1e-6)
 
 
 def test_shares_are_summed_up_by_label():
-    def row(label, weight, area):
-        return {"label": label, "parts": {"cell": {"weight": weight, "area": area}}}
+    def row(label, weight, area, others=0.3):
+        parts = {"cell": {"weight": weight, "area": area, "others": others}}
+        return {"label": label, "parts": parts}
 
     rows = [row("neutrophil", 0.5 + 0.01 * k, 0.25) for k in range(11)]
-    rows += [row("neutrophil", None, 0.9), row("monocyte", 0.2, 0.4), row(None, 0.1, 0.1)]
+    rows += [row("neutrophil", None, 0.9), row("monocyte", 0.2, 0.4, None), row(None, 0.1, 0.1)]
     every, monocytes, neutrophils = masking.summarised(rows, None, 0)
     assert (every["label"], every["n"], every["faint"]) == (None, 13, 1)
     assert (monocytes["label"], monocytes["n"]) == ("monocyte", 1)
@@ -250,7 +398,11 @@ def test_shares_are_summed_up_by_label():
     assert neutrophils["area"]["value"] == pytest.approx(0.25)  # of the cells that count
     assert neutrophils["weight_less_area"]["value"] == pytest.approx(0.3)
     assert neutrophils["weight_less_area"]["ci95"][0] > 0.28
+    assert neutrophils["others"]["value"] == pytest.approx(0.3)
+    assert neutrophils["weight_less_others"]["value"] == pytest.approx(0.25)
     assert monocytes["weight"]["ci95"] is None
+    assert monocytes["weight"]["value"] == 0.2 and monocytes["others"]["value"] is None
+    assert (every["weight"]["n"], every["others"]["n"]) == (13, 12)
     alone = masking.summarised(rows[:12], None, 0)
     assert [it["label"] for it in alone] == ["neutrophil"]
 
@@ -355,6 +507,9 @@ def test_separation_is_measured_in_each_space_with_its_difference():
     assert features["same_label"]["value"] == 1 and features["same_label"]["n"] == 35
     assert pixels["same_label"]["value"] < 0.7
     assert features["silhouette"]["value"] > 0.1 > pixels["silhouette"]["value"]
+    # All are named right, and yet not every further cell would be.
+    low, high = features["same_label"]["ci95"]
+    assert low == pytest.approx(0.025 ** (1 / 35)) and high == 1
     gained = found["features_less_pixels"]["same_label"]
     assert gained["value"] == pytest.approx(1 - pixels["same_label"]["value"])
     assert gained["ci95"][0] > 0
@@ -365,6 +520,10 @@ def test_a_label_of_few_cells_can_still_win():
     values, labels = clouds(per_label=4, apart=60)
     found = embedding.embedded({"pixels": values, "features": values}, labels, None, 0)
     assert found["neighbours"] == 3
+    assert found["features_less_pixels"]["same_label"] == {
+        "value": 0, "ci95": None, "n": 12,
+        "method": "bootstrap of the mean by cell, percentile, 2000 samples",
+    }  # fmt: skip
     assert found["spaces"]["pixels"]["same_label"]["value"] == 1
 
 

@@ -62,7 +62,7 @@ def add(commands: Commands) -> None:
     measured = parser.add_argument_group("measurements")
     measured.add_argument(
         "--tsne",
-        type=positive,
+        type=_plane,
         metavar="N",
         help="lay N cells on a plane by pixels and by features, and measure how their labels part",
     )
@@ -76,13 +76,26 @@ def add(commands: Commands) -> None:
         "--masks",
         type=Path,
         metavar="DIR",
-        help="masks called like the images: how much of each map falls on its cell",
+        help="masks laid out or called like the images: how much of each map falls on its cell",
     )
     measured.add_argument(
         "--seed", type=count, default=0, metavar="N", help="of all randomness (default: 0)"
     )
     add_json(parser)
     add_threads(parser)
+
+
+def _plane(text: str) -> int:
+    """Read of how many cells a plane is made."""
+    from cellnet.explain_embedding import FEWEST, MOST
+
+    value = int(text)
+    if not FEWEST <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"must be from {FEWEST} to {MOST} cells, got {text}")
+    return value
+
+
+_plane.__name__ = "whole number"  # argparse names it: "invalid whole number value: 'x'"
 
 
 def _explain(arguments: argparse.Namespace) -> int:
