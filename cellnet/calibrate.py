@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,7 +194,7 @@ def fit_point(
         other, other_fit = _fit_smears(
             known, minimum_neutrophils, {"split": BY_SMEAR, "neutrophils": by_label}
         )
-        also["smear_by_known_neutrophils"] = {"threshold": other, **asdict(other_fit)}
+        also["smear_by_known_neutrophils"] = {"threshold": other, **other_fit.to_json()}
     return OperatingPoint(
         cutoff=cutoff,
         threshold=threshold,
@@ -270,9 +269,10 @@ def summary(point: OperatingPoint) -> str:
         ("cell cut-off", point.cutoff, point.cell),
         ("smear threshold", point.threshold, point.smear),
     ):
-        lines.append(f"  {name} {cut:.4f}: {fit.comparison if fit else 'given by hand'}")
         if fit is None:
+            lines.append(f"  {name} {cut:.4f}: given by hand")
             continue
+        lines.append(f"  {name} {cut:.4f}{_ends(fit.cut)}: {fit.comparison}")
         on = fit.fitted_on
         kinds = ("dysplastic", "normal") if "cells" in on else ("mds", "healthy")
         told = ", ".join(f"{on[kind]} {kind}" for kind in kinds)
@@ -293,3 +293,13 @@ def summary(point: OperatingPoint) -> str:
             )
     lines.append(f"  no decision with fewer than {point.minimum_neutrophils} neutrophils")
     return "\n".join(lines)
+
+
+def _ends(cut: dict[str, Any] | None) -> str:
+    """The interval of a cut in brackets; nothing where the file was made before there was one."""
+    if cut is None:
+        return ""
+    if cut["ci95"] is None:
+        return " (without an interval: in many samples of these data no cut beats guessing)"
+    low, high = cut["ci95"]
+    return f" (95 % interval {low:.4f} to {high:.4f})"

@@ -19,7 +19,7 @@ from cellnet.errors import CellnetError, NoBetterThanGuessing
 from cellnet.evaluate import evaluate
 from cellnet.folds import HALF
 from cellnet.manifest import Manifest, check_disjoint
-from cellnet.metrics import proportion
+from cellnet.metrics import balanced_accuracy, proportion
 from cellnet.operating_point import OperatingPoint, read_operating_point
 from cellnet.outputs import write_text
 from cellnet.run_folder import read_kept
@@ -30,6 +30,7 @@ from cellnet.truth import (
     groups_of,
     normal_and_dysplastic,
     read_diagnoses,
+    read_patients,
     suppression_of,
 )
 
@@ -49,7 +50,8 @@ def check_cohort(cohort: Manifest) -> None:
 
     Raises:
         CellnetError: A set is missing, cells stand on two sides, a smear set lacks MDS or healthy
-            smears, or an image is not there.
+            smears, a cell of it has no smear or a smear no diagnosis, patients contradict each
+            other, or an image is not there.
     """
     cohort.check_files()
     check_disjoint(cohort.rows, str(cohort.file))
@@ -62,10 +64,22 @@ def check_cohort(cohort: Manifest) -> None:
                 "share of granules that is missing, at most 0.2 or at least 2/3"
             )
     diagnoses = read_diagnoses(cohort)
+    read_patients(cohort)
     for split in (BY_SMEAR, PROOF):
-        smears = {row.smear for row in cohort.split(split)}
-        kinds = {diagnoses.get((split, smear)) for smear in smears}
-        if not {True, False} <= kinds:
+        kinds = set()
+        for row in cohort.split(split):
+            if not row.smear:
+                raise CellnetError(
+                    f"{row.path} of the set '{split}' of {cohort.file} belongs to no smear; name "
+                    "its smear, or take it out of the set"
+                )
+            if (split, row.smear) not in diagnoses:
+                raise CellnetError(
+                    f"the smear {row.smear} of the set '{split}' of {cohort.file} has no diagnosis "
+                    "in truth.csv; give it one, or take it out of the set"
+                )
+            kinds.add(diagnoses[split, row.smear])
+        if kinds != {True, False}:
             raise CellnetError(
                 f"the set '{split}' of {cohort.file} needs smears of patients with MDS and of "
                 "healthy ones, with their diagnoses in truth.csv"
@@ -84,26 +98,25 @@ def standing(
         progress: Show a bar on standard error.
 
     Returns:
-        ``accuracy`` (at a score of one half, intervals by group), ``groups``, ``goes_on`` and
-        ``reason``.
+        ``accuracy`` and ``balanced_accuracy`` (at a score of one half, intervals by group),
+        ``groups``, ``goes_on`` and ``reason``. The second decides: always naming the more frequent
+        kind is right for most cells of an uneven set, and has learned nothing.
 
     Raises:
         CellnetError: No image could be used.
     """
-    found = answer(bundle, cohort, cohort.split("validation"), progress)
-    normal, dysplastic = normal_and_dysplastic(suppression_of(found.rows))
-    used = normal | dysplastic
-    column, groups = groups_of([row for row, use in zip(found.rows, used, strict=True) if use])
-    right = (found.outputs[used, 0] > HALF) == normal[used]
-    accuracy = proportion(right, groups)
+    found = _validated(bundle, cohort, progress)
+    balanced = found["balanced_accuracy"]
     first = study.first_stage
     line = first.chance + first.margin
-    low, high = (f"{100 * end:.1f}" for end in accuracy.ci95)
-    goes_on = accuracy.ci95[1] > line
-    told = f"{100 * accuracy.value:.1f} % ({low} to {high}) of {accuracy.n} validation images"
+    low, high = (f"{100 * end:.1f}" for end in balanced["ci95"])
+    goes_on = balanced["ci95"][1] > line
+    told = (
+        f"balanced accuracy {100 * balanced['value']:.1f} % ({low} to {high}) on {balanced['n']} "
+        "validation images"
+    )
     return {
-        "accuracy": accuracy.to_json(),
-        "groups": {"by": column, "n": None if groups is None else len(set(groups.tolist()))},
+        **found,
         "goes_on": bool(goes_on),
         "reason": (
             f"{told}: the interval reaches above {100 * line:g} %"
@@ -113,12 +126,26 @@ def standing(
     }
 
 
+def _validated(bundle: Bundle, cohort: Manifest, progress: bool) -> dict[str, Any]:
+    """What kept weights answer on the validation cells, at a score of one half."""
+    found = answer(bundle, cohort, cohort.split("validation"), progress)
+    normal, dysplastic = normal_and_dysplastic(suppression_of(found.rows))
+    used = normal | dysplastic
+    column, groups = groups_of([row for row, use in zip(found.rows, used, strict=True) if use])
+    truth, called = normal[used], found.outputs[used, 0] > HALF
+    return {
+        "accuracy": proportion(called == truth, groups).to_json(),
+        "balanced_accuracy": balanced_accuracy(truth, called, 2, groups=groups).to_json(),
+        "groups": {"by": column, "n": None if groups is None else len(set(groups.tolist()))},
+    }
+
+
 def measure_candidate(
     folder: Path, cohort: Manifest, study: Study, progress: bool = True
 ) -> dict[str, Any]:
     """Fit and measure a candidate of the second stage on ``test-by-cell`` and ``test-by-smear``.
 
-    What was measured before of the same weights and cells is read, not measured again.
+    What was fitted and evaluated before of the same weights and cells is read, not made again.
 
     Args:
         folder: Its run folder; operating point and evaluations are written there.
@@ -127,26 +154,32 @@ def measure_candidate(
         progress: Show bars on standard error.
 
     Returns:
-        ``failed`` (None, or why no cut could be fitted), ``cutoff``, ``threshold``, ``by_cell`` and
-        ``by_smear``.
+        ``accuracy``, ``balanced_accuracy`` and ``groups`` on the validation cells, as of
+        `standing`; ``failed`` (None, or why no cut could be fitted: what follows is then missing);
+        ``cutoff`` and ``threshold``, with ``cutoff_ci95`` and ``threshold_ci95`` (None where refits
+        find no cut); ``by_cell`` and ``by_smear``.
 
     Raises:
         CellnetError: Anything else that keeps it from being measured.
     """
     bundle = load(folder / "bundle")
+    validated = _validated(bundle, cohort, progress)
     try:
         point = _fitted(bundle, cohort, study, progress)
     except NoBetterThanGuessing as error:
         log.warning("%s: %s", folder, error)
-        return {"failed": str(error)}
+        return {**validated, "failed": str(error)}
     cells = _evaluated(bundle, cohort, study, BY_CELL, folder / "by-cell.json", progress)
     smears = _evaluated(bundle, cohort, study, BY_SMEAR, folder / "by-smear.json", progress)
     found = cells["sets"][BY_CELL]["cells"]
     kept = ("n", "dysplastic", "normal", "groups", "auc", "accuracy", "sensitivity", "specificity")
     return {
+        **validated,
         "failed": None,
         "cutoff": point.cutoff,
+        "cutoff_ci95": point.cell.cut["ci95"],
         "threshold": point.threshold,
+        "threshold_ci95": point.smear.cut["ci95"],
         "by_cell": {
             **{key: found[key] for key in kept},
             "confusion": found["confusion"],
@@ -222,7 +255,10 @@ def choose(measured: dict[str, dict[str, Any]], parameters: dict[str, int]) -> d
 
 
 def _fitted(bundle: Bundle, cohort: Manifest, study: Study, progress: bool) -> OperatingPoint:
-    """The operating point of these weights on this cohort; fitted where there is none yet."""
+    """The operating point of these weights on this cohort; fitted where there is none yet.
+
+    One of before cuts had intervals is fitted again.
+    """
     if (bundle.folder / "operating_point.json").exists():
         point = read_operating_point(bundle.folder)
         same = describe_manifest(cohort)["manifest_sha256"]
@@ -230,6 +266,8 @@ def _fitted(bundle: Bundle, cohort: Manifest, study: Study, progress: bool) -> O
             point.weights_sha256 == bundle.sha256
             and point.smear.fitted_on.get("manifest_sha256") == same
             and point.minimum_neutrophils == study.minimum_neutrophils
+            and point.cell.cut is not None
+            and point.smear.cut is not None
         ):
             return point
     return calibrate(

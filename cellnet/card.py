@@ -276,23 +276,29 @@ def _training(bundle: Bundle) -> str:
 def _operating_point(point: Any) -> str:
     if point is None:
         return "None was fitted for these weights, so nothing can be decided with them."
-    rows = []
-    for name, cut, fit in (
-        ("cell cut-off", point.cutoff, point.cell),
-        ("smear threshold", point.threshold, point.smear),
+    rows, written = [], point.to_json()
+    for name, cut, fit, section in (
+        ("cell cut-off", point.cutoff, point.cell, written["cell"]),
+        ("smear threshold", point.threshold, point.smear, written["smear"]),
     ):
-        rows.append([name, f"{cut:.4f}", *_fitted(fit)])
+        rows.append([name, _cut(cut, section), *_fitted(fit)])
     other = point.also.get("smear_by_known_neutrophils")
     if other:
-        fit = Fit(**{key: other[key] for key in Fit.__dataclass_fields__})
+        fit = Fit(**{key: other[key] for key in Fit.__dataclass_fields__ if key in other})
         rows.append(["(smear threshold over the manifest's neutrophils; decides nothing)",
-                     f"{other['threshold']:.4f}", *_fitted(fit)])  # fmt: skip
+                     _cut(other["threshold"], other), *_fitted(fit)])  # fmt: skip
     head = ["", "value", "rule", "fitted on", "AUC", "sensitivity", "specificity"]
     told = [f"No decision with fewer than {point.minimum_neutrophils} neutrophils."]
     if point.cell is not None:
         told.append(f"Chosen by: {point.cell.criterion.rstrip('.')}.")
     told.append(f"Fitted {point.created[:10]} with cellnet {point.cellnet}.")
     return table(head, rows, right=(1,)) + "\n\n" + " ".join(told)
+
+
+def _cut(value: float, section: dict[str, Any]) -> str:
+    """A cut with the interval of its refits, where the file has one."""
+    ends = (section.get("cut") or {}).get("ci95")
+    return f"{value:.4f}" + (f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else "")
 
 
 def _fitted(fit: Fit | None) -> list[str]:

@@ -27,6 +27,7 @@ from cellnet.truth import answer, normal_and_dysplastic, suppression_of
 
 __all__ = [
     "Pool",
+    "choosers",
     "deal",
     "divide",
     "flattery",
@@ -170,7 +171,52 @@ def divide(pool: Pool, by: str, folds: int, seed: int) -> np.ndarray:
 
 
 def _units(pool: Pool, by: str) -> np.ndarray:
-    return pool.groups if by == "group" else np.arange(len(pool.rows))
+    if by == "group":
+        return pool.groups
+    # Copies of a file are one image.
+    return np.unique([row.sha256 for row in pool.rows], return_inverse=True)[1]
+
+
+def choosers(pool: Pool, held: np.ndarray, by: str, validation: float, seed: int) -> np.ndarray:
+    """Cells beside a fold that choose its epoch and train nothing.
+
+    They are dealt out in equal parts, and the first part that holds both kinds is taken, where both
+    are left to train with: by one kind alone no epoch can be chosen.
+
+    Args:
+        pool: The cells.
+        held: (n,) bool, the cells kept back.
+        by: ``group`` or ``image``.
+        validation: Their share of the others, 1 divided by a whole number (which the recipe of a
+            study makes sure of).
+        seed: Of the choice.
+
+    Returns:
+        (n,) bool.
+
+    Raises:
+        CellnetError: There are too few groups, or no part holds both kinds.
+    """
+    others = np.flatnonzero(~held)
+    parts = max(2, round(1 / validation))
+    units = _units(pool, by)[others]
+    remedy = "raise cross_validation.validation, use fewer folds, or give cells of more patients"
+    if len(np.unique(units)) < parts:
+        raise CellnetError(
+            f"beside a fold there are {len(np.unique(units))} independent groups of cells, too few "
+            f"to choose its epoch by one part of {parts}; {remedy}"
+        )
+    dealt = deal(pool.normal[others], units, parts, seed)
+    for part in range(parts):
+        normal, rest = pool.normal[others[dealt == part]], pool.normal[others[dealt != part]]
+        if all(kinds.any() and not kinds.all() for kinds in (normal, rest)):
+            chosen = np.zeros(len(pool.rows), bool)
+            chosen[others[dealt == part]] = True
+            return chosen
+    raise CellnetError(
+        f"beside a fold no part of {parts} holds normal and dysplastic cells, so that nothing "
+        f"could choose its epoch; {remedy}"
+    )
 
 
 def write_fold(
@@ -196,21 +242,17 @@ def write_fold(
         root: Where the images are, absolute or as seen from the folder.
         held: (n,) bool, the cells kept back.
         by: ``group`` or ``image``.
-        validation: Share of the others that chooses the epoch, 1 divided by a whole number (which
-            the recipe of a study makes sure of).
+        validation: Share of the others that chooses the epoch, see `choosers`.
         seed: Of the choice.
 
     Returns:
         The manifest's file.
 
     Raises:
-        CellnetError: There are too few groups, or it cannot be written.
+        CellnetError: Nothing can choose the epoch, or it cannot be written.
     """
-    others = np.flatnonzero(~held)
-    parts = max(2, round(1 / validation))
-    chosen = deal(pool.normal[others], _units(pool, by)[others], parts, seed) == 0
-    side = np.full(len(pool.rows), HELD, dtype=object)
-    side[others] = np.where(chosen, VALIDATION, TRAIN)
+    side = np.where(choosers(pool, held, by, validation, seed), VALIDATION, TRAIN).astype(object)
+    side[held] = HELD
     rows = []
     for row, split in zip(pool.rows, side, strict=True):
         cut = dict.fromkeys(("patient", "smear", "source_cell"), "") if by == "image" else {}
@@ -280,14 +322,17 @@ def summarise(pool: Pool, rows: Sequence[dict[str, Any]], scores: np.ndarray) ->
         scores: (n,) float64, the score of each cell from the network that had not seen it.
 
     Returns:
-        ``pooled``, the accuracy over all cells with its interval by group, and mean and standard
-        deviation over the folds of ``accuracy`` and ``auc``.
+        ``pooled`` and ``pooled_auc``, accuracy and AUC over all cells with intervals by group, and
+        mean and standard deviation over the folds of ``accuracy`` and ``auc``. The pooled AUC sets
+        scores of different networks on one scale: where one scores higher than another, it
+        comes out lower than the folds' own.
     """
     used = np.isfinite(scores)
-    right = (scores[used] > HALF) == pool.normal[used]
+    normal, groups, score = pool.normal[used], pool.groups[used], scores[used]
     return {
         "n": int(used.sum()),
-        "pooled": proportion(right, pool.groups[used]).to_json(),
+        "pooled": proportion((score > HALF) == normal, groups).to_json(),
+        "pooled_auc": auc(~normal, score, True, groups).to_json(),
         **{key: _spread([row[key]["value"] for row in rows]) for key in ("accuracy", "auc")},
     }
 

@@ -24,6 +24,7 @@ __all__ = [
     "clopper_pearson",
     "distinct_groups",
     "proportion",
+    "t_quantile",
 ]
 
 LEVEL = 0.95
@@ -157,6 +158,35 @@ def clopper_pearson(k: float, n: float, level: float = LEVEL) -> tuple[float, fl
     return low, high
 
 
+@lru_cache(maxsize=4096)
+def t_quantile(freedom: float, level: float = LEVEL) -> float:
+    """Two-sided quantile of Student's t distribution.
+
+    Args:
+        freedom: degrees of freedom, more than 0.
+        level: probability between -t and t, in (0, 1).
+
+    Returns:
+        The t, more than 0.
+
+    Raises:
+        ValueError: where the degrees of freedom or the level are outside their range.
+
+    Source:
+        Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.1: t^2 / (freedom + t^2) has
+        a beta distribution of 1/2 and freedom / 2.
+
+    >>> round(t_quantile(5), 3)
+    2.571
+    """
+    if not (math.isfinite(freedom) and freedom > 0):
+        raise ValueError(f"degrees of freedom must be more than 0, got {freedom}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    x = _beta_quantile(level, 0.5, 0.5 * freedom)
+    return math.sqrt(freedom * x / (1.0 - x))
+
+
 def distinct_groups(groups: np.ndarray | None, n: int) -> np.ndarray | None:
     """Group of each item as a number from 0, or None where every item stands alone.
 
@@ -193,8 +223,10 @@ def proportion(
     """Share of items that count, with an exact interval.
 
     Where groups are given and hold several items, the interval is that of Korn and Graubard:
-    Clopper-Pearson on the effective number of items, n divided by the design effect of the groups
-    (never more than n; the number of groups where the share is 0 or 1 and shows no spread).
+    Clopper-Pearson on the effective number of items. That is n divided by the design effect of the
+    groups, times the square of Student's t of n - 1 over that of the number of groups less one,
+    since the spread of few groups is known badly; never more than n, and never less than one. Where
+    the share is 0 or 1 there is no spread to measure, and the number of groups is taken.
 
     Args:
         hits: (n,) bool.
@@ -222,7 +254,8 @@ def proportion(
     else:
         sums = np.bincount(number, weights=hits - share, minlength=m)
         variance = float(np.sum(sums**2)) / n**2 * m / (m - 1)
-        effective = share * (1 - share) / variance if variance > 0 else float(n)
+        effective = share * (1 - share) / variance if variance > 0 else math.inf
+        effective *= (t_quantile(n - 1, level) / t_quantile(m - 1, level)) ** 2
         effective = min(max(effective, 1.0), float(n))
     interval = clopper_pearson(share * effective, effective, level)
     return Estimate(share, interval, n, "korn-graubard", k)

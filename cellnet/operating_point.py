@@ -20,6 +20,7 @@ import numpy as np
 from cellnet.errors import CellnetError, NoBetterThanGuessing
 from cellnet.metrics import YOUDEN_RULE, auc, proportion, roc_curve, youden
 from cellnet.outputs import write_text
+from cellnet.roc import cut_estimate
 
 __all__ = [
     "CELL_COMPARISON",
@@ -63,6 +64,9 @@ class Fit:
             ``value``, ``ci95``, ``k``, ``n``, ``method``.
         specificity: the same of the negatives (normal cells, healthy smears).
         youden: sensitivity + specificity - 1 at the cut.
+        cut: the cut with the interval of refits, see :func:`cellnet.roc.cut_estimate`; ``value``,
+            ``ci95`` (None where refits find none), ``n``, ``method``. None in a file that was made
+            before there was one.
     """
 
     comparison: str
@@ -72,6 +76,11 @@ class Fit:
     sensitivity: dict[str, Any]
     specificity: dict[str, Any]
     youden: float
+    cut: dict[str, Any] | None = None
+
+    def to_json(self) -> dict:
+        """The fit as a dictionary of plain JSON values."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -143,8 +152,8 @@ class OperatingPoint:
             "model": self.model,
             "weights_sha256": self.weights_sha256,
             "score": self.score,
-            "cell": {"cutoff": self.cutoff, **(asdict(self.cell) if self.cell else {})},
-            "smear": {"threshold": self.threshold, **(asdict(self.smear) if self.smear else {})},
+            "cell": {"cutoff": self.cutoff, **(self.cell.to_json() if self.cell else {})},
+            "smear": {"threshold": self.threshold, **(self.smear.to_json() if self.smear else {})},
             "minimum_neutrophils": self.minimum_neutrophils,
             "created": self.created,
             "cellnet": self.cellnet,
@@ -290,6 +299,7 @@ def _fit(
         sensitivity=share(called, positive),
         specificity=share(~called, ~positive),
         youden=choice.youden,
+        cut=cut_estimate(positive, value, lower, groups).to_json(),
     )
 
 
@@ -363,6 +373,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _is_interval(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
 def _from_json(document: object) -> OperatingPoint:
     """Check a parsed file and make the operating point.
 
@@ -393,21 +407,32 @@ def _from_json(document: object) -> OperatingPoint:
     also = document.get("also", {})
     if not isinstance(also, dict):
         raise CellnetError(f"also must be an object, got {also!r}")
-    return OperatingPoint(
+    point = OperatingPoint(
         **parts, minimum_neutrophils=document.get("minimum_neutrophils"), also=also
     )
+    for part, cut in (("cell", "cutoff"), ("smear", "threshold")):
+        fitted = parts[part].cut
+        if fitted is not None and fitted["value"] != parts[cut]:
+            raise CellnetError(
+                f"{part}.cut is of {fitted['value']}, but the {cut} is {parts[cut]}: the interval "
+                "belongs to another fit"
+            )
+    return point
 
 
 def _fit_from_json(part: str, section: dict) -> Fit:
     for key in ("auc", "sensitivity", "specificity"):
         estimate = section.get(key)
         interval = estimate.get("ci95") if isinstance(estimate, dict) else None
-        if (
-            not isinstance(interval, list)
-            or len(interval) != 2
-            or not all(_is_number(end) for end in [*interval, estimate.get("value")])
-        ):
+        if not _is_interval(interval) or not _is_number(estimate.get("value")):
             raise CellnetError(f"{part}.{key} must hold a value and its ci95, got {estimate!r}")
+    cut = section.get("cut")
+    if cut is not None and not (
+        isinstance(cut, dict)
+        and _is_number(cut.get("value"))
+        and (cut.get("ci95", 0) is None or _is_interval(cut.get("ci95")))
+    ):
+        raise CellnetError(f"{part}.cut must hold a value and its ci95 or null, got {cut!r}")
     if not isinstance(section.get("criterion"), str):
         raise CellnetError(f"{part}.criterion must be a text, got {section.get('criterion')!r}")
     if not isinstance(section.get("fitted_on"), dict) or not section["fitted_on"].get("split"):
@@ -415,4 +440,4 @@ def _fit_from_json(part: str, section: dict) -> Fit:
     if not _is_number(section.get("youden")):
         raise CellnetError(f"{part}.youden must be a number, got {section.get('youden')!r}")
     names = ("comparison", "criterion", "fitted_on", "auc", "sensitivity", "specificity", "youden")
-    return Fit(**{name: section[name] for name in names})
+    return Fit(**{name: section[name] for name in names}, cut=cut)

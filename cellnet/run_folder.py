@@ -10,10 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from cellnet.bundle import sha256_of
 from cellnet.errors import CellnetError
+from cellnet.outputs import write_text
 from cellnet.recipe import read_recipe, write_recipe
 
-__all__ = ["claim", "data_of", "folder_of", "read_kept", "read_measured", "release"]
+__all__ = ["claim", "claim_data", "data_of", "folder_of", "read_kept", "read_measured", "release"]
 
 
 def folder_of(run: str | Path | None, name: str) -> Path:
@@ -76,6 +78,40 @@ def claim(folder: Path, recipe: BaseModel, resume: bool) -> bool:
     except OSError as error:
         raise CellnetError(f"cannot write the run folder {folder}: {error.strerror}") from error
     return made
+
+
+def claim_data(data: Path, folder: Path) -> None:
+    """Bind the run to its data: a run begun with others would mix two divisions into sides.
+
+    A prepared folder is known by its manifest and may have moved; a plain one by its place.
+
+    Args:
+        data: The folder of images.
+        folder: The run folder; its ``data.json`` says what was begun with.
+
+    Raises:
+        CellnetError: There is no such folder, or the run was begun with other data.
+    """
+    if not data.is_dir():
+        raise CellnetError(
+            f"no data folder at {data}; give --data DIR, a folder with one sub-folder a class"
+        )
+    manifest = data / "manifest.csv"
+    given = (
+        {"manifest_sha256": sha256_of(manifest)}
+        if manifest.exists()
+        else {"folder": str(data.resolve())}
+    )
+    stored = folder / "data.json"
+    begun = read_kept(stored)
+    if begun is None:
+        write_text(stored, json.dumps(given | {"given": str(data.resolve())}, indent=2) + "\n")
+        return
+    if any(begun.get(key) != value for key, value in given.items()):
+        raise CellnetError(
+            f"{folder} was begun with other data, {begun.get('given')}, than {data}; "
+            "give those, or train these in another --run"
+        )
 
 
 def release(folder: Path, made: bool) -> None:

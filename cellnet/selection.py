@@ -40,7 +40,7 @@ from cellnet.errors import CellnetError
 from cellnet.manifest import COHORT_SPLITS, SPLITS, Manifest, counts, read_manifest
 from cellnet.measured_page import require_plots
 from cellnet.outputs import hold, new_folder, write_text
-from cellnet.run_folder import claim, data_of, folder_of, release
+from cellnet.run_folder import claim, claim_data, data_of, folder_of, release
 from cellnet.study import FIRST, SECOND, Study, read_study
 from cellnet.study_runs import StudyRuns, epochs_of
 from cellnet.training_set import assemble
@@ -113,17 +113,24 @@ def _require_training() -> None:
 def _prepare(study: Study, data: Path, folder: Path) -> Manifest:
     """The cohort that all runs share, made in the study's folder where the data are none."""
     own = folder / "cohort"
+    if own.is_symlink() and not own.exists():
+        own.unlink()  # to a cohort that has moved
     if (data / "manifest.csv").exists() and not own.exists():
         given = read_manifest(data)
         if {row.split for row in given.rows} & (set(COHORT_SPLITS) - set(SPLITS)):
             candidates.check_cohort(given)
+            claim_data(data, folder)
             own.symlink_to(data.resolve())
     assemble(study.run_of(next(iter(study.candidates)), FIRST), data, folder, study.plan())
     cohort = read_manifest(own)
     candidates.check_cohort(cohort)
-    for division in study.cross_validation.divisions if study.cross_validation else ():
+    rule = study.cross_validation
+    if rule is not None:
         pool = folds.pool_of(cohort)
-        folds.divide(pool, division.by, division.folds, study.cross_validation.seed)
+        for division in rule.divisions:
+            fold_of = folds.divide(pool, division.by, division.folds, rule.seed)
+            for fold in range(division.folds):
+                folds.choosers(pool, fold_of == fold, division.by, rule.validation, rule.seed)
     return cohort
 
 
@@ -164,16 +171,20 @@ class _Course:
             found[name]["stage2"] = self._second_stage(name)
         measured = {name: found[name]["stage2"] for name in left}
         chosen = candidates.choose(measured, {name: found[name]["parameters"] for name in left})
-        proof, divisions, gains = None, [], []
+        proof = None
         if chosen["name"] is not None:
             log.info("%s is chosen: %s", chosen["name"], chosen["rule"])
             proof = candidates.proof_of_concept(
                 self.folder / SECOND / chosen["name"], self.cohort, study, self.progress
             )
             self._write_bundle(chosen["name"])
-            if study.cross_validation is not None:
-                divisions, gains = self._cross_validate(chosen["name"])
-        report = self._report(found, chosen, proof, divisions, gains)
+        report = self._report(found, chosen, proof)
+        if chosen["name"] is not None and study.cross_validation is not None:
+            # Its folds take hours; the choice can be read meanwhile.
+            self._write_report(report)
+            report["cross_validation"] = self._cross_validate(chosen["name"])
+        report["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+        report["time"] = self.runs.note_time()
         self._write_report(report)
         if chosen["name"] is None:
             raise CellnetError(
@@ -210,18 +221,17 @@ class _Course:
 
     def _course_of(self, stage: str, name: str) -> dict[str, Any]:
         rows = epochs_of(self.folder / stage / name)
-        accuracy = [row["val_accuracy"] for row in rows]
-        best = max(accuracy)
+        watched = [row[self.study.training.monitor] for row in rows]
         return {
             "epochs": len(rows),
             # Of equals the later is kept, as the run does.
-            "epoch_kept": len(rows) - accuracy[::-1].index(best),
-            "validation_accuracy": accuracy,
+            "epoch_kept": len(rows) - watched[::-1].index(max(watched)),
+            "validation_accuracy": [row["val_accuracy"] for row in rows],
             "training_loss": [row["loss"] for row in rows],
             **self.runs.time_of(f"{stage}/{name}"),
         }
 
-    def _cross_validate(self, winner: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def _cross_validate(self, winner: str) -> dict[str, Any]:
         """Train and measure the winner's form on every division of the cells."""
         rule = self.study.cross_validation
         pool = folds.pool_of(self.cohort)
@@ -277,7 +287,11 @@ class _Course:
             for by, number in scores
             if by == "group" and ("image", number) in scores
         ]
-        return measured, gains
+        return {
+            "cells": pool.describe(),
+            "divisions": measured,
+            "by_image_minus_by_group": gains,
+        }
 
     def _write_bundle(self, name: str) -> None:
         """Copy the winner's bundle, with its operating point, to the study's own."""
@@ -296,12 +310,9 @@ class _Course:
         found: dict[str, Any],
         chosen: dict[str, Any],
         proof: dict[str, Any] | None,
-        divisions: list[dict[str, Any]],
-        gains: list[dict[str, Any]],
     ) -> dict[str, Any]:
-        study, rule = self.study, self.study.cross_validation
-        self.runs.note_time()
-        pool = folds.pool_of(self.cohort).describe() if rule is not None else None
+        """All but the cross-validation."""
+        study = self.study
         return {
             "schema": SCHEMA,
             "study": study.name,
@@ -316,13 +327,9 @@ class _Course:
             "candidates": found,
             "chosen": chosen,
             "proof_of_concept": proof,
-            "cross_validation": (
-                None
-                if rule is None
-                else {"cells": pool, "divisions": divisions, "by_image_minus_by_group": gains}
-            ),
+            "cross_validation": None,
             "published": None if study.published is None else study.published.model_dump(),
-            "time": self.runs.record,
+            "time": self.runs.note_time(),
         }
 
     def _warnings(self, found: dict[str, Any], proof: dict[str, Any] | None) -> list[str]:

@@ -39,9 +39,9 @@ class FirstStage(Strict):
         per_class: Images that each class gives to an epoch; null for as many as later.
         seed: Seed of weights, order and augmentation; another than that of ``training``, so that
             the second stage begins anew and does not repeat these epochs.
-        chance: Accuracy of guessing.
+        chance: Balanced accuracy of guessing.
         margin: A candidate is dropped unless the upper end of the 95 % interval of its best
-            validation accuracy is above chance by more than this.
+            balanced validation accuracy is above chance by more than this.
     """
 
     epochs: int = Field(gt=0)
@@ -53,10 +53,10 @@ class FirstStage(Strict):
     @property
     def rule(self) -> str:
         """The rule in words."""
-        epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
         return (
-            "a candidate is dropped where the 95 % interval of its best validation accuracy in "
-            f"{epochs} lies at or below {100 * (self.chance + self.margin):g} % "
+            "a candidate is dropped where the 95 % interval of the balanced validation accuracy "
+            f"(the mean of both kinds') of its best epoch of {self.epochs} lies at or below "
+            f"{100 * (self.chance + self.margin):g} % "
             f"(chance, {100 * self.chance:g} %, and a margin of {100 * self.margin:g} points)"
         )
 

@@ -133,10 +133,11 @@ class StudyRuns:
         """
         return self.record["runs"].get(run, {"seconds": None, "attempts": None})
 
-    def note_time(self) -> None:
-        """Write how long this session has lasted."""
+    def note_time(self) -> dict[str, Any]:
+        """Write how long this session has lasted, and return the record."""
         self.record["sessions"][-1]["seconds"] = round(time.monotonic() - self._began, 1)
         write_text(self.folder / _FILE, json.dumps(self.record, indent=1) + "\n")
+        return self.record
 
     def _note(self, outcome: Outcome) -> None:
         earlier = self.record["runs"].get(outcome.name, {"seconds": 0.0, "attempts": 0})

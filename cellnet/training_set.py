@@ -8,21 +8,18 @@ epoch; the test side is never opened here.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cellnet.batches import Pool
-from cellnet.bundle import sha256_of
 from cellnet.cells import CLASSES, GRANULARITY, NEUTROPHIL
 from cellnet.cohort_plan import Plan
 from cellnet.errors import CellnetError
 from cellnet.manifest import Manifest, Row, check_disjoint, counts, read_manifest
-from cellnet.outputs import write_text
 from cellnet.recipe import Recipe
-from cellnet.run_folder import read_kept
+from cellnet.run_folder import claim_data
 from cellnet.seen import sides_of
 from cellnet.truth import normal_and_dysplastic, places_of, suppression_of, unknown_labels
 
@@ -100,33 +97,6 @@ def assemble(recipe: Recipe, data: Path, folder: Path, plan: Plan | None = None)
     return replace(_granularity(recipe, cohort, drawn), seen=seen)
 
 
-def _claim_data(data: Path, folder: Path) -> None:
-    """Bind the run to its data: a run begun with others would mix two divisions into sides.
-
-    A prepared folder is known by its manifest and may have moved; a plain one by its place.
-    """
-    if not data.is_dir():
-        raise CellnetError(
-            f"no data folder at {data}; give --data DIR, a folder with one sub-folder a class"
-        )
-    manifest = data / "manifest.csv"
-    given = (
-        {"manifest_sha256": sha256_of(manifest)}
-        if manifest.exists()
-        else {"folder": str(data.resolve())}
-    )
-    stored = folder / "data.json"
-    begun = read_kept(stored)
-    if begun is None:
-        write_text(stored, json.dumps(given | {"given": str(data.resolve())}, indent=2) + "\n")
-        return
-    if any(begun.get(key) != value for key, value in given.items()):
-        raise CellnetError(
-            f"{folder} was begun with other data, {begun.get('given')}, than {data}; "
-            "give those, or train these in another --run"
-        )
-
-
 def _check_sides(cells: Manifest, cohort: Manifest) -> None:
     """Check that what was made of a photograph stands on the photograph's side."""
     side_of = {row.sha256: row.split for row in cells.rows}
@@ -156,7 +126,7 @@ def prepared_cells(
         CellnetError: The folder cannot be used, is not that which the run was begun with, or an
             image stands on two sides of the split.
     """
-    _claim_data(data, folder)
+    claim_data(data, folder)
     if not (data / "manifest.csv").exists():
         prepared = folder / "data"
         if not (prepared / "manifest.csv").exists():

@@ -140,7 +140,8 @@ def _study(report: dict[str, Any]) -> Iterator[str]:
         f"The rule: {report['first_stage']}."
     )
     yield table(
-        ["candidate", "parameters", "thesis", "best validation accuracy", "verdict", "thesis"],
+        ["candidate", "parameters", "thesis", "best validation accuracy", "balanced", "verdict",
+         "thesis"],
         [
             [
                 name,
@@ -148,13 +149,14 @@ def _study(report: dict[str, Any]) -> Iterator[str]:
                 _grouped(published.get("parameters", {}).get(name)),
                 f"{_both(found['stage1']['accuracy'])} of {found['stage1']['accuracy']['n']:,}, "
                 f"epoch {found['stage1']['epoch_kept']} of {found['stage1']['epochs']}",
+                _both(found["stage1"]["balanced_accuracy"]),
                 "goes on" if found["stage1"]["goes_on"] else "dropped",
                 _verdict(name, published),
             ]
             for name, found in report["candidates"].items()
         ],
         right=(1, 2),
-    )
+    )  # fmt: skip
     second = {n: f["stage2"] for n, f in report["candidates"].items() if f["stage2"]}
     if second:
         yield (
@@ -192,27 +194,34 @@ def _candidates(second: dict[str, Any], chosen: dict[str, Any], published: dict[
         cells = published.get("by_cell", {}).get(name, {})
         smears = published.get("by_smear", {}).get(name, {})
         if found["failed"]:
-            rows.append([name, found["epochs"], found["failed"], *[""] * 6])
+            rows.append([name, found["epochs"], _both(found["accuracy"]), found["failed"],
+                         *[""] * 7])  # fmt: skip
             continue
         rows.append(
             [
                 name,
                 found["epochs"],
-                _beside(decimal(found["cutoff"]), cells.get("cutoff")),
+                _both(found["accuracy"]),
+                _beside(_cut(found, "cutoff"), cells.get("cutoff")),
                 _both(found["by_cell"]["auc"], decimal),
                 _both(found["by_cell"]["sensitivity"]),
                 _both(found["by_cell"]["specificity"]),
                 _beside(_both(found["by_cell"]["accuracy"]), share_or_none(cells.get("accuracy"))),
-                _beside(decimal(found["threshold"]), smears.get("threshold")),
+                _beside(_cut(found, "threshold"), smears.get("threshold")),
                 _both(found["by_smear"]["auc"], decimal),
                 _beside(
                     _both(found["by_smear"]["accuracy"]), share_or_none(smears.get("accuracy"))
                 ),
             ]
         )
-    head = ["candidate", "epochs", "cut-off", "AUC by cell", "dysplastic found", "normal found",
-            "accuracy by cell", "threshold", "AUC by smear", "diagnostic accuracy"]  # fmt: skip
+    head = ["candidate", "epochs", "validation accuracy", "cut-off", "AUC by cell",
+            "dysplastic found", "normal found", "accuracy by cell", "threshold", "AUC by smear",
+            "diagnostic accuracy"]  # fmt: skip
     return table(head, rows, right=(1,))
+
+
+def _cut(found: dict[str, Any], name: str) -> str:
+    return _both({"value": found[name], "ci95": found[f"{name}_ci95"]}, decimal)
 
 
 def _scale(report: dict[str, Any], part: str) -> str:
@@ -227,20 +236,23 @@ def _folds(report: dict[str, Any]) -> Iterator[str]:
         return
     yield (
         f"**Cross-validation** (table 5.5) over {cross['cells']['n']:,} cells in "
-        f"{cross['cells']['groups']:,} groups, {_scale(report, 'cross_validation')}."
+        f"{cross['cells']['groups']:,} groups, {_scale(report, 'cross_validation')}. The AUC of "
+        "all cells sets scores of different folds' networks on one scale."
     )
     yield table(
-        ["division", "accuracy of the folds, mean and SD", "AUC, mean and SD", "all cells"],
+        ["division", "accuracy of the folds, mean and SD", "AUC, mean and SD",
+         "accuracy, all cells", "AUC, all cells"],
         [
             [
                 division["name"],
                 _spread(division["accuracy"], lambda value: f"{100 * value:.2f} %"),
                 _spread(division["auc"], decimal),
                 _both(division["pooled"]),
+                _both(division["pooled_auc"], decimal),
             ]
             for division in cross["divisions"]
         ],
-    )
+    )  # fmt: skip
     for gain in cross["by_image_minus_by_group"]:
         found = gain["difference"]
         low, high = (f"{100 * end:+.2f}" for end in found["ci95"])
@@ -259,9 +271,16 @@ def _times(timed: dict[int, dict[str, Any]]) -> str:
     return (
         f"**Side by side.** {len(one['time']['runs'])} runs of one epoch of "
         f"{2 * one['recipe']['data']['per_class']:,} images, choice and report included, on "
-        f"{_machine(one)}: {seconds[1]:.0f} s with `--jobs 1`, {seconds[2]:.0f} s with `--jobs 2` "
-        f"(a core each), {seconds[1] / seconds[2]:.2f} times as fast."
+        f"{_machine(one)}: {seconds[1]:.0f} s with `--jobs 1` ({_threads(one)} each), "
+        f"{seconds[2]:.0f} s with `--jobs 2` ({_threads(timed[2])} each), "
+        f"{seconds[1] / seconds[2]:.2f} times as fast."
     )
+
+
+def _threads(report: dict[str, Any]) -> str:
+    """What each run had; a study that was gone on with elsewhere may have had several numbers."""
+    found = sorted({session["threads"] for session in report["time"]["sessions"]})
+    return f"{' or '.join(map(str, found))} thread{'' if found == [1] else 's'}"
 
 
 def _grouped(count: int | None) -> str:

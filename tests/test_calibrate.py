@@ -1,6 +1,7 @@
 """Calibration end to end on painted cells, where both cuts can be foreseen."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,6 +42,32 @@ def test_calibrate_writes_both_cuts_beside_the_weights(tmp_path, models):
     assert point.also["smear_by_known_neutrophils"]["threshold"] == point.threshold
     text = summary(point)
     assert "cell cut-off" in text and "12 dysplastic, 12 normal" in text and "4 mds" in text
+    # Between 1/13 and 1/3 no smear was measured.
+    assert "smear threshold 0.2051 (95 % interval 0.0769 to 0.3333): mds-suspected" in text
+
+
+def test_both_cuts_have_intervals_by_the_same_groups(tmp_path, models):
+    cohort = painted_cohort(tmp_path / "cohort").write()
+    point = calibrate("dysplasianet", cohort, progress=False)
+    written = json.loads((models / "dysplasianet" / "operating_point.json").read_text())
+    for part, cut, groups in (("cell", "cutoff", 12), ("smear", "threshold", None)):
+        found = written[part]["cut"]
+        assert found["value"] == written[part][cut]
+        assert found["ci95"][0] < found["value"] < found["ci95"][1]
+        assert written[part]["fitted_on"].get("groups") == groups
+    # A source cell holds a normal and a dysplastic version: both are drawn, or none.
+    assert written["cell"]["cut"]["method"] == "bootstrap by group"
+    assert written["smear"]["cut"]["method"] == "stratified bootstrap"
+    also = point.also["smear_by_known_neutrophils"]
+    assert also["cut"]["value"] == also["threshold"]
+
+
+def test_a_cut_without_an_interval_is_told(tmp_path, models):
+    point = calibrate("dysplasianet", painted_cohort(tmp_path / "c").write(), progress=False)
+    unsure = replace(point, cell=replace(point.cell, cut={**point.cell.cut, "ci95": None}))
+    assert "without an interval" in summary(unsure)
+    before = replace(point, cell=replace(point.cell, cut=None))
+    assert f"cell cut-off {point.cutoff:.4f}: dysplastic" in summary(before)
 
 
 def test_out_and_no_classifier(tmp_path, models):

@@ -19,6 +19,7 @@ from cellnet.bundle import load
 from cellnet.candidates import check_cohort, choose, measure_candidate, proof_of_concept, standing
 from cellnet.errors import CellnetError
 from cellnet.manifest import read_manifest, write_manifest
+from cellnet.operating_point import read_operating_point
 from cellnet.study import read_study
 
 TRAINING = Path(__file__).resolve().parents[1] / "training"
@@ -80,8 +81,20 @@ def test_a_network_at_chance_is_dropped_and_the_reason_shown(tmp_path, study):
     # Every normal cell wrong and every dysplastic one right: exactly one half of 200.
     assert found["accuracy"]["value"] == 0.5
     assert found["accuracy"]["ci95"][1] < 0.6
-    assert found["reason"].startswith("50.0 % (")
+    assert found["reason"].startswith("balanced accuracy 50.0 % (")
     assert "at or below 60 %" in found["reason"]
+
+
+def test_naming_the_more_frequent_kind_alone_is_no_learning(tmp_path, study):
+    """Where one kind is more frequent, to call all cells by it is right for most of them."""
+    made = PaintedCohort(tmp_path / "cohort")
+    made.cell("train", g=0.1)
+    for number in range(120):
+        made.cell("validation", g=0.1 if number % 6 == 0 else 0.8, source_cell=f"{number:064x}")
+    found = standing(load(constant_bundle(tmp_path)), made.write(), study, progress=False)
+    assert found["accuracy"]["value"] == pytest.approx(5 / 6)
+    assert found["balanced_accuracy"]["value"] == 0.5
+    assert not found["goes_on"]
 
 
 def test_few_cells_drop_nobody(tmp_path, study):
@@ -109,6 +122,43 @@ def test_cells_and_smears_are_measured_at_the_fitted_point(run, cohort, study):
     assert smears["neutrophils"] == "neutrophils by the manifest's label"
     # Healthy smears have at most one dysplastic neutrophil of 13, MDS ones at least 4 of 12.
     assert 1 / 13 < found["threshold"] < 1 / 3
+    assert found["threshold_ci95"] == pytest.approx([1 / 13, 1 / 3])
+    assert 0.2 < found["cutoff_ci95"][0] < found["cutoff"] < found["cutoff_ci95"][1] < 0.75
+    # The second stage's validation cells are told with their interval too, as the first's are.
+    assert found["accuracy"]["value"] == found["balanced_accuracy"]["value"] == 1.0
+    assert (found["accuracy"]["n"], found["accuracy"]["ci95"][0]) == (
+        20,
+        pytest.approx(0.6915, abs=1e-4),
+    )
+    assert found["groups"] == {"by": "source_cell", "n": 10}
+
+
+def test_validation_cells_answered_wrongly_lower_the_accuracy(run, tmp_path, study):
+    made = train_side(painted_cohort(tmp_path / "more"), 8, 2).write()
+    found = measure_candidate(run, made, study, progress=False)
+    assert (found["accuracy"]["k"], found["accuracy"]["n"]) == (16, 20)
+    assert found["accuracy"]["method"] == "korn-graubard"
+    assert found["by_cell"]["accuracy"]["value"] == 1.0
+
+
+def test_an_operating_point_of_before_intervals_is_fitted_again(run, cohort, study):
+    """As a study leaves it that was finished before: it is brought up to what is reported now."""
+    first = measure_candidate(run, cohort, study, progress=False)
+    file = run / "bundle" / "operating_point.json"
+    document = json.loads(file.read_text())
+    kept = json.loads((run / "by-smear.json").read_text())
+    for section in (document["cell"], document["smear"], *document["also"].values()):
+        section.pop("cut")
+    old = "2020-01-01T00:00:00+00:00"
+    file.write_text(json.dumps({**document, "created": old}))
+    kept["operating_point"]["created"] = old
+    (run / "by-smear.json").write_text(json.dumps(kept))
+    assert measure_candidate(run, cohort, study, progress=False) == first
+    point = read_operating_point(run / "bundle")
+    assert point.created > old and point.cell.cut["ci95"] == first["cutoff_ci95"]
+    # What was evaluated at the old point is evaluated anew, and tells the new one.
+    again = json.loads((run / "by-smear.json").read_text())
+    assert again["operating_point"]["created"] == point.created
 
 
 def test_what_was_measured_before_is_read_again(run, cohort, study, monkeypatch):
@@ -131,7 +181,7 @@ def test_what_was_measured_before_is_read_again(run, cohort, study, monkeypatch)
 def test_a_network_that_tells_nothing_apart_fails_and_stops_nobody(tmp_path, cohort, study):
     run = constant_bundle(tmp_path / "flat").rename(tmp_path / "flat" / "bundle").parent
     found = measure_candidate(run, cohort, study, progress=False)
-    assert set(found) == {"failed"}
+    assert set(found) == {"accuracy", "balanced_accuracy", "groups", "failed"}
     assert "better than guessing" in found["failed"]
 
 
@@ -251,6 +301,34 @@ def rewrite(cohort, keep):
 def test_what_a_cohort_lacks_is_named(cohort, keep, message):
     with pytest.raises(CellnetError, match=message):
         check_cohort(rewrite(cohort, keep))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"smear": ""}, "belongs to no smear; name its smear"),
+        ({"smear": "unheard-of"}, "smear unheard-of.*has no diagnosis in truth.csv"),
+    ],
+    ids=["smear", "diagnosis"],
+)
+def test_a_smear_set_that_fails_at_its_end_fails_at_once(cohort, changed, message):
+    """Hours later it would be refused by what fits the thresholds."""
+    at = next(n for n, row in enumerate(cohort.rows) if row.split == "test-by-smear")
+    rows = [replace(row, **changed) if n == at else row for n, row in enumerate(cohort.rows)]
+    write_manifest(cohort.root, rows, ".", cohort.about)
+    with pytest.raises(CellnetError, match=message):
+        check_cohort(read_manifest(cohort.root))
+
+
+def test_patients_that_contradict_each_other_are_refused(cohort):
+    named = {row.smear for row in cohort.split("test-by-smear")}
+    rows = [replace(row, patient="A") if row.smear in named else row for row in cohort.rows]
+    write_manifest(cohort.root, rows, ".", cohort.about)
+    file = cohort.root / "truth.csv"
+    head, *lines = file.read_text().splitlines()
+    file.write_text("\n".join([f"{head},patient", *(f"{line},B" for line in lines)]) + "\n")
+    with pytest.raises(CellnetError, match="of the patient 'B'.*of 'A'; correct one"):
+        check_cohort(read_manifest(cohort.root))
 
 
 def test_a_photograph_on_two_sides_is_refused(cohort):

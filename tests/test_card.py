@@ -180,6 +180,24 @@ def test_the_card_of_a_granularity_network(models, once, caplog):
     assert "nothing can be decided" in blocks(load("dysplasianet"))["operating point"]
 
 
+def test_the_interval_of_a_cut_stands_beside_it_where_it_is_known(models):
+    point = models / "dysplasianet" / "operating_point.json"
+    document = json.loads(point.read_text())
+    document["cell"]["cut"] = {"value": 0.5, "ci95": [0.4, 0.61], "n": 100, "method": "bootstrap"}
+    document["smear"]["cut"] = {
+        "value": document["smear"]["threshold"], "ci95": None, "n": 9, "method": "bootstrap",
+    }  # fmt: skip
+    document["also"]["smear_by_known_neutrophils"] = {
+        **document["smear"], "threshold": 0.2,
+        "cut": {"value": 0.2, "ci95": [0.1, 0.3], "n": 9, "method": "bootstrap"},
+    }  # fmt: skip
+    point.write_text(json.dumps(document))
+    told = blocks(load("dysplasianet"))["operating point"]
+    assert "| cell cut-off | 0.5000 (0.4000 to 0.6100) | dysplastic" in told
+    assert f"| smear threshold | {document['smear']['threshold']:.4f} | mds-suspected" in told
+    assert "decides nothing) | 0.2000 (0.1000 to 0.3000) | mds-suspected" in told
+
+
 def test_another_laboratorys_cells_are_not_said_to_stand_in_training(models, tmp_path):
     cohort = PaintedCohort(tmp_path / "cells")
     for label in CLASSES:

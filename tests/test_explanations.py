@@ -33,7 +33,8 @@ def document(name):
     space = {"dimensions": 7, "same_label": estimate(0.5), "silhouette": estimate(0.25)}
     has_masks = name.endswith("-masks")
     row = {"label": "neutrophil", "part": "cell", "n": 12, "faint": 0, "weight": estimate(0.5),
-           "area": estimate(0.25), "weight_less_area": estimate(0.25)}  # fmt: skip
+           "area": estimate(0.25), "weight_less_area": estimate(0.25), "others": estimate(0.4, 11),
+           "weight_less_others": estimate(0.1, 11)}  # fmt: skip
     return {
         "created": "2024-01-01",
         "model": {"name": name.removesuffix("-masks"), "version": "1.0.0", "sha256": "0" * 64},
@@ -74,8 +75,8 @@ def test_tables_stand_between_their_marks_and_leave_the_rest(given):
         "| model1 | each cell's own answer | 12 | deletion | 0.100 (0.090 to 0.110) | "
         "0.200 (0.190 to 0.210) | 0.300 (0.290 to 0.310) | -0.100 (-0.110 to -0.090) | "
         "-0.200 (-0.210 to -0.190) |",
-        "| dysplasianet | neutrophil | cell | 12 | 50.0 (49.0 to 51.0) | 25.0 (24.0 to 26.0) | "
-        "25.0 (24.0 to 26.0) |",
+        "| dysplasianet | neutrophil | cell | 12 (11 with others) | 50.0 (49.0 to 51.0) | "
+        "25.0 (24.0 to 26.0) | 25.0 (24.0 to 26.0) | 40.0 (39.0 to 41.0) | 10.0 (9.0 to 11.0) |",
         "| model1 | 2 | 12 | pixels | 7 | 50.0 (49.0 to 51.0) | 0.250 (0.240 to 0.260) |",
         "Cells whose map is faint: 1 of 2 (model1).",
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from cellnet.bundle import load
 from cellnet.errors import CellnetError
 from cellnet.folds import (
     Pool,
+    choosers,
     deal,
     divide,
     flattery,
@@ -114,6 +116,54 @@ def fold_of(cohort, folder, by, fold=0, folds=4):
     return pool, held, read_manifest(folder)
 
 
+def patients(folder, *kinds):
+    """A pool of so many patients of one kind each, four cells a patient; n for normal."""
+    made = PaintedCohort(folder)
+    for number, kind in enumerate(kinds):
+        split = "train" if number + 1 < len(kinds) else "validation"
+        g = 0.1 if kind == "n" else 0.8
+        for cell in range(4):
+            source = f"{10 * number + cell:064x}"
+            made.cell(split, g=g, patient=f"P{number}", source_cell=source)
+    return pool_of(made.write())
+
+
+def test_an_epoch_is_chosen_by_both_kinds(tmp_path):
+    """Patients are often of one kind each; one alone would let every network look perfect."""
+    pool = patients(tmp_path, *"nnnnnnnnnddddd")
+    for fold in range(3):
+        held = divide(pool, "group", 3, seed=0) == fold
+        for seed in range(5):
+            chosen = choosers(pool, held, "group", 0.25, seed)
+            assert not (chosen & held).any()
+            for side in (chosen, ~chosen & ~held):
+                assert 0 < pool.normal[side].sum() < side.sum()
+            assert not set(pool.groups[chosen]) & set(pool.groups[~chosen])
+
+
+def test_where_no_epoch_could_be_chosen_it_is_said_beforehand(tmp_path):
+    pool = patients(tmp_path, *"nnnnnd")
+    held = divide(pool, "group", 3, seed=0) == 0
+    with pytest.raises(CellnetError, match="too few to choose its epoch by one part of 10.*raise"):
+        choosers(pool, held, "group", 0.1, 0)
+    with pytest.raises(CellnetError, match="holds normal and dysplastic.*cross_validation.valida"):
+        choosers(pool, np.zeros(len(held), bool), "group", 0.5, 0)
+
+
+def test_copies_of_a_file_are_one_image(tmp_path):
+    made = PaintedCohort(tmp_path)
+    for number in range(8):
+        split = "train" if number < 6 else "validation"
+        made.cell(split, g=0.1 if number % 2 else 0.8, source_cell=f"{number:064x}")
+    pool = pool_of(made.write())
+    copies = [*pool.rows, *(replace(row, path=f"again/{row.path}") for row in pool.rows)]
+    doubled = replace(
+        pool, rows=copies, normal=np.tile(pool.normal, 2), groups=np.tile(pool.groups, 2)
+    )
+    fold = divide(doubled, "image", 4, seed=0)
+    assert (fold[:8] == fold[8:]).all()
+
+
 def test_by_group_no_photograph_stands_on_two_sides(cohort, tmp_path):
     pool, held, made = fold_of(cohort, tmp_path / "fold", "group")
     check_disjoint(made.rows)
@@ -171,6 +221,24 @@ def test_folds_are_summed_up():
     assert found["accuracy"] == {"mean": 0.75, "sd": pytest.approx(0.35355, abs=1e-5)}
     assert found["auc"] == {"mean": 1.0, "sd": None}
     assert (found["pooled"]["k"], found["pooled"]["n"]) == (2, 3)
+    assert (found["pooled_auc"]["value"], found["pooled_auc"]["n"]) == (1.0, 3)
+
+
+def test_the_pooled_area_compares_cells_of_different_folds_with_an_interval_by_group():
+    """Two folds, each ordered rightly, of which the second scores all cells lower."""
+    normal = np.tile([True, False], 20)
+    scores = np.where(normal, 0.9, 0.6)
+    scores[20:] -= 0.5
+    pool = Pool([None] * 40, normal, np.repeat(np.arange(20), 2))
+    rows = [{"accuracy": {"value": 0.5}, "auc": {"value": 1.0}}] * 2
+    found = summarise(pool, rows, scores)
+    assert found["auc"]["mean"] == 1.0
+    # Of four pairs of folds, the normal cells of the second lie below the first's dysplastic ones.
+    pooled = found["pooled_auc"]
+    assert (pooled["value"], pooled["method"]) == (0.75, "bootstrap by group")
+    assert pooled["ci95"][0] <= 0.75 < pooled["ci95"][1]
+    # One kind alone has no curve.
+    assert summarise(pool, rows, np.where(normal, scores, np.nan))["pooled_auc"]["value"] is None
 
 
 def test_flattery_is_the_paired_difference():

@@ -77,6 +77,48 @@ def test_fit_by_hand(point):
     assert point.smear.fitted_on["mds"] == 2 and point.smear.fitted_on["healthy"] == 2
 
 
+def test_both_cuts_stand_with_the_interval_of_refits(point):
+    for cut, fit in ((point.cutoff, point.cell), (point.threshold, point.smear)):
+        assert fit.cut["value"] == cut
+        assert fit.cut["ci95"][0] < cut < fit.cut["ci95"][1]
+        assert fit.cut["method"] == "stratified bootstrap"
+    # Whatever smears are drawn, the threshold lies over the highest healthy share, and every
+    # threshold up to the lowest share with MDS does the same.
+    assert point.smear.cut["ci95"] == [0.05, pytest.approx(0.3)]
+    assert (point.cell.cut["n"], point.smear.cut["n"]) == (6, 4)
+
+
+def test_cuts_of_patients_with_several_smears_are_less_certain():
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(10), 12)
+    mds = patients % 2 == 0
+    share = np.clip(0.15 + 0.2 * mds + rng.normal(0, 0.08, 10)[patients], 0, 1)
+    share += rng.uniform(0, 0.01, 120)
+    (same, alone), (cut, tied) = fit_threshold(mds, share), fit_threshold(mds, share, patients)
+    assert same == cut
+    assert tied.cut["method"] == "bootstrap by group"
+    widths = [fit.cut["ci95"][1] - fit.cut["ci95"][0] for fit in (alone, tied)]
+    assert widths[1] > widths[0]
+
+
+def test_a_file_of_before_has_no_interval_and_is_read(tmp_path, point):
+    document = point.to_json()
+    for part in ("cell", "smear"):
+        del document[part]["cut"]
+    (tmp_path / "operating_point.json").write_text(json.dumps(document))
+    found = read_operating_point(tmp_path, HASH)
+    assert found.cell.cut is None and found.smear.cut is None
+    assert found.to_json() == document
+
+
+def test_a_cut_without_an_interval_is_written_and_read(tmp_path, point):
+    """Where refits find no cut there is none, and that was found out."""
+    document = point.to_json()
+    document["cell"]["cut"]["ci95"] = None
+    (tmp_path / "operating_point.json").write_text(json.dumps(document))
+    assert read_operating_point(tmp_path, HASH).cell.cut["ci95"] is None
+
+
 def test_counts_at_the_fitted_cut_equal_the_comparison(point):
     score = np.array([0.05, 0.1, 0.6, 0.55, 0.9, 0.95])
     assert point.is_dysplastic(score).sum() == 2
@@ -132,6 +174,9 @@ def test_other_weights_are_refused(tmp_path, point):
         (lambda d: d.update(weights_sha256=""), "weights_sha256"),
         (lambda d: d.update(also=3), "also"),
         (lambda d: d.pop("smear"), "smear.threshold"),
+        (lambda d: d["cell"].update(cut=0.5), "cell.cut must hold"),
+        (lambda d: d["cell"]["cut"].update(ci95=[0.1]), "cell.cut must hold"),
+        (lambda d: d["smear"]["cut"].update(value=0.9), "smear.cut is of 0.9.*threshold is 0.175"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path, point, change, message):

@@ -1,6 +1,7 @@
 """ROC curves, areas and cuts, by hand and against scikit-learn."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 from cellnet.roc import (
     area,
     auc,
+    cut_estimate,
     macro_auc,
     macro_curve,
     midranks,
     roc_curve,
     weighted_area,
+    weighted_youden,
     youden,
 )
 
@@ -234,3 +237,80 @@ def test_resampled_areas_count_as_copies_would():
     found = weighted_area(positive, score)(weights)
     assert found == pytest.approx(area(positive[copies], score[copies]))
     assert math.isnan(weighted_area(positive, score)(weights * positive))
+
+
+# --- the interval of a cut -----------------------------------------------------------------------
+
+
+@settings(max_examples=100, deadline=None)
+@given(pairs, st.data())
+def test_resampled_cuts_are_fitted_as_copies_would_be(items, data):
+    positive = np.array([item[0] for item in items])
+    score = np.array([item[1] / 12 for item in items])
+    size = len(items)
+    weights = np.array(data.draw(st.lists(st.integers(0, 2), min_size=size, max_size=size)))
+    copies = np.repeat(np.arange(size), weights)
+    for lower in (False, True):
+        found = weighted_youden(positive, score, lower)(weights)
+        if len(set(positive[copies].tolist())) < 2:
+            assert math.isnan(found)
+            continue
+        cut = youden(roc_curve(positive[copies], score[copies], lower)).cut
+        assert found == cut if math.isfinite(cut) else math.isnan(found)
+
+
+def test_the_interval_of_a_cut_by_hand():
+    """Two items a kind: each sample is one of nine, and its cut is seen at once."""
+    positive = np.array([False, False, True, True])
+    score = np.array([0.1, 0.2, 0.4, 0.8])
+    found = cut_estimate(positive, score)
+    assert found.value == pytest.approx(0.3) and found.n == 4
+    # Lowest: (0.1 + 0.4) / 2 is 0.25, highest: (0.2 + 0.8) / 2 is 0.5, both in one sample of
+    # sixteen or more; but anywhere from 0.2 to 0.4 the cut does the same.
+    assert found.ci95 == (pytest.approx(0.2), pytest.approx(0.5))
+    assert found.method == "stratified bootstrap"
+    assert cut_estimate(positive, score) == found  # seeded
+    turned = cut_estimate(positive, -score, lower=True)
+    assert turned.ci95 == (pytest.approx(-0.5), pytest.approx(-0.2))
+
+
+def test_a_cut_of_groups_is_less_certain():
+    rng = np.random.default_rng(5)
+    groups = np.repeat(np.arange(24), 20)
+    positive = groups % 2 == 0
+    score = 2.0 * positive + rng.normal(0, 1, 24)[groups] + rng.normal(0, 0.1, 480)
+    alone, grouped = cut_estimate(positive, score), cut_estimate(positive, score, groups=groups)
+    assert grouped.value == alone.value == youden(roc_curve(positive, score)).cut
+    assert grouped.method == "bootstrap by group"
+    assert grouped.ci95[1] - grouped.ci95[0] > 1.5 * (alone.ci95[1] - alone.ci95[0])
+    assert grouped.ci95[0] <= grouped.value <= grouped.ci95[1]
+
+
+def test_the_interval_holds_the_best_cut_also_where_the_kinds_are_far_apart():
+    """Without the gap between the kinds, where every cut does the same, 85 times of a hundred."""
+    rng = np.random.default_rng(1)
+    positive = np.arange(60) < 30
+    found = [
+        cut_estimate(positive, rng.normal(0, 1, 60) + 6 * positive, repeats=200).ci95
+        for _ in range(200)
+    ]
+    assert np.mean([low <= 3 <= high for low, high in found]) >= 0.95
+
+
+def test_thousands_of_scores_are_fitted_again_in_seconds():
+    rng = np.random.default_rng(0)
+    positive = np.arange(4000) % 2 == 0
+    began = time.process_time()
+    found = cut_estimate(positive, rng.normal(size=4000) + 2 * positive)
+    assert time.process_time() - began < 15  # 0.7 s where nothing else is done
+    assert 0.5 < found.ci95[0] < found.value < found.ci95[1] < 1.5
+
+
+def test_cuts_without_an_interval():
+    nothing = cut_estimate(np.array([True, False]), np.array([0.3, 0.3]))
+    assert nothing.value is None and nothing.ci95 is None
+    # One sample of four holds the lower positive alone, and no cut beats guessing there.
+    hardly = cut_estimate(np.array([1, 1, 0, 0], bool), np.array([1.0, 3.0, 2.0, 2.0]))
+    assert hardly.value == 2.5 and hardly.ci95 is None
+    with pytest.raises(ValueError, match="positives and negatives"):
+        cut_estimate(np.array([True, True]), np.array([0.1, 0.2]))

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,13 +21,16 @@ import jsonschema
 import yaml
 from painted_cohort import PaintedCohort
 
+from cellnet import selection
 from cellnet.bundle import load
 from cellnet.errors import CellnetError
 from cellnet.manifest import read_manifest
+from cellnet.measured_page import decimal, interval
 from cellnet.operating_point import read_operating_point
 from cellnet.outputs import hold
 from cellnet.selection import SCHEMA, select
 from cellnet.selection_page import render, summary
+from cellnet.study import read_study
 from cellnet.verify import read_schema
 
 TRAINING = Path(__file__).resolve().parents[1] / "training"
@@ -204,6 +208,65 @@ def test_a_finished_study_is_reported_again_without_a_run(study, recipe, cohort,
 
 
 @pytest.mark.slow
+def test_a_study_finished_before_cuts_had_intervals_is_brought_up(
+    study, recipe, cohort, report, tmp_path
+):
+    """As an older version left it: no interval at a fit, in its card or in the report."""
+    run = tmp_path / "run"
+    shutil.copytree(study, run, symlinks=True)
+    old = "2020-01-01T00:00:00+00:00"
+    for file in run.rglob("operating_point.json"):
+        document = json.loads(file.read_text("utf-8"))
+        for section in (document["cell"], document["smear"], *document["also"].values()):
+            section.pop("cut")
+        file.write_text(json.dumps({**document, "created": old}))
+    for name in ("by-cell", "by-smear", "proof-of-concept"):
+        for file in run.glob(f"stage-2/*/{name}.json"):
+            document = json.loads(file.read_text("utf-8"))
+            document["operating_point"]["created"] = old
+            file.write_text(json.dumps(document))
+    before = json.loads(json.dumps(report))
+    for found in before["candidates"].values():
+        found["stage1"].pop("balanced_accuracy")
+        for key in ("accuracy", "balanced_accuracy", "groups", "cutoff_ci95", "threshold_ci95"):
+            found["stage2"].pop(key)
+    for division in before["cross_validation"]["divisions"]:
+        division.pop("pooled_auc")
+    (run / "report.json").write_text(json.dumps(before))
+    assert "could be chosen" not in render(before)  # such a report still becomes a page
+
+    logs = {path: path.stat().st_mtime_ns for path in run.rglob("job.log")}
+    again = select(recipe, cohort, run, resume=True, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("job.log")} == logs
+    assert again["candidates"] == report["candidates"]
+    assert again["cross_validation"] == report["cross_validation"]
+    assert json.loads((run / "report.json").read_text("utf-8")) == again
+    point = read_operating_point(run / "bundle", load(run / "bundle").sha256)
+    assert point.created > old
+    low, high = point.cell.cut["ci95"]
+    assert f"{point.cutoff:.4f} ({low:.4f} to {high:.4f})" in (run / "bundle/CARD.md").read_text()
+
+
+@pytest.mark.slow
+def test_every_figure_of_the_page_has_its_interval(study, report):
+    page = (study / "report.html").read_text("utf-8")
+    name = report["chosen"]["name"]
+    second = report["candidates"][name]["stage2"]
+    for key in ("cutoff", "threshold"):
+        low, high = second[f"{key}_ci95"]
+        assert low < second[key] < high
+        assert f"<b>{decimal(second[key])}</b>" in page
+        assert f'<span class="ends">{decimal(low)} to {decimal(high)}</span>' in page
+    assert second["accuracy"]["n"] == 24
+    assert second["groups"] == {"by": "source_cell", "n": 12}
+    assert f'<span class="ends">{interval(second["accuracy"])}</span>' in page
+    for division in report["cross_validation"]["divisions"]:
+        assert division["pooled_auc"]["n"] == 72
+        assert f'<span class="ends">{interval(division["pooled_auc"], "number")}</span>' in page
+    assert "on one scale" in page
+
+
+@pytest.mark.slow
 def test_the_page_shows_the_report_and_loads_nothing(study, report):
     page = (study / "report.html").read_text("utf-8")
     assert not re.search(r"""(?:src|href)=["'](?!data:image/svg|#)""", page)
@@ -223,7 +286,8 @@ def test_the_page_and_the_lines_of_other_ends(report):
     dropped, failed = (json.loads(json.dumps(changed["candidates"]["M1"])) for _ in range(2))
     dropped["stage1"].update(goes_on=False, reason="50.0 % <of> 9 images")
     dropped["stage2"] = None
-    for key in ("cutoff", "threshold", "by_cell", "by_smear", "unreadable"):
+    for key in ("cutoff", "cutoff_ci95", "threshold", "threshold_ci95", "by_cell", "by_smear",
+                "unreadable"):  # fmt: skip
         failed["stage2"].pop(key)
     failed["stage2"]["failed"] = "no cut-off is better than guessing"
     changed["candidates"].update(M5=dropped, M6=failed)
@@ -251,6 +315,47 @@ def test_the_page_and_the_lines_of_other_ends(report):
 
 
 @pytest.mark.slow
+def test_a_cohort_that_has_moved_is_gone_on_with(study, recipe, cohort, report, tmp_path):
+    """It is known by its manifest; another one is refused, and does not take its place."""
+    moved, run = tmp_path / "moved", tmp_path / "run"
+    shutil.copytree(cohort, moved)
+    shutil.copytree(study, run, symlinks=True)
+    (run / "cohort").unlink()
+    (run / "cohort").symlink_to(tmp_path / "gone")
+    other = tmp_path / "other"
+    shutil.copytree(cohort, other)
+    text = (other / "manifest.csv").read_text()
+    (other / "manifest.csv").write_text(text.replace(",painted,", ",repainted,"))
+    with pytest.raises(CellnetError, match="begun with other data"):
+        select(recipe, other, run, resume=True, progress=False)
+    again = select(recipe, moved, run, resume=True, progress=False)
+    assert (run / "cohort").resolve() == moved.resolve()
+    assert again["cross_validation"] == report["cross_validation"]
+
+
+@pytest.mark.slow
+def test_the_choice_can_be_read_while_the_folds_are_trained(
+    study, recipe, cohort, report, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    shutil.copytree(study, run, symlinks=True)
+    seen = {}
+
+    def look(self, winner):
+        seen.update(json.loads((run / "report.json").read_text("utf-8")))
+        raise CellnetError("a fold failed")
+
+    monkeypatch.setattr(selection._Course, "_cross_validate", look)
+    (run / "report.json").unlink()
+    with pytest.raises(CellnetError, match="a fold failed"):
+        select(recipe, cohort, run, resume=True, progress=False)
+    assert seen["chosen"] == report["chosen"]
+    assert seen["warnings"] == report["warnings"]
+    assert seen["cross_validation"] is None
+    jsonschema.Draft202012Validator(read_schema("selection")).validate(seen)
+
+
+@pytest.mark.slow
 def test_two_at_once_are_refused(study, recipe, cohort):
     with hold(study, "is"), pytest.raises(CellnetError, match="another process runs a study in"):
         select(recipe, cohort, study, resume=True)
@@ -265,6 +370,27 @@ def test_another_recipe_does_not_go_on(study, recipe, cohort, tmp_path):
 
 
 # --- without training --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("monitor", "kept"), [("val_accuracy", 4), ("val_balanced_accuracy", 3)]
+)  # fmt: skip
+def test_the_epoch_kept_is_that_of_the_figure_that_was_watched(recipe, tmp_path, monitor, kept):
+    """Of equals the later one; the run's own weights are of that epoch."""
+    content = yaml.safe_load(recipe.read_text())
+    content["training"]["monitor"] = monitor
+    file = tmp_path / "watched.yaml"
+    file.write_text(yaml.safe_dump(content))
+    folder = tmp_path / "stage-2" / "M1"
+    folder.mkdir(parents=True)
+    rows = [(0.5, 0.5), (0.75, 0.875), (0.625, 0.875), (0.75, 0.5)]
+    lines = [f"{epoch},{0.5},{one},{other}" for epoch, (one, other) in enumerate(rows, 1)]
+    head = "epoch,loss,val_accuracy,val_balanced_accuracy"
+    (folder / "log.csv").write_text("\n".join([head, *lines]) + "\n")
+    runs = SimpleNamespace(folder=tmp_path, time_of=lambda _: {"seconds": 1.0, "attempts": 1})
+    course = selection._Course(read_study(file), None, runs, False)._course_of("stage-2", "M1")
+    assert (course["epochs"], course["epoch_kept"]) == (4, kept)
+    assert course["validation_accuracy"] == [0.5, 0.75, 0.625, 0.75]
 
 
 def test_missing_data_are_named(recipe, tmp_path, monkeypatch):

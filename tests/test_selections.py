@@ -17,12 +17,13 @@ def estimate(value, low, high, n=10):
     return {"value": value, "ci95": [low, high], "n": n, "method": "test", "k": round(value * n)}
 
 
-def report(seconds: float = 100.0) -> dict:
+def report(seconds: float = 100.0, threads: int = 2) -> dict:
     """A study of two candidates, one of them dropped."""
     half = estimate(0.5, 0.4, 0.55)
     most = estimate(0.975, 0.95, 0.99, 984)
     second = {
-        "epochs": 17, "failed": None, "cutoff": 0.61, "threshold": 0.1,
+        "epochs": 17, "failed": None, "accuracy": most,
+        "cutoff": 0.61, "cutoff_ci95": [0.55, 0.7], "threshold": 0.1, "threshold_ci95": None,
         "by_cell": dict.fromkeys(("auc", "sensitivity", "specificity", "accuracy"), most),
         "by_smear": dict.fromkeys(("auc", "accuracy"), most),
     }  # fmt: skip
@@ -33,7 +34,7 @@ def report(seconds: float = 100.0) -> dict:
     }  # fmt: skip
     division = {
         "name": "5-fold", "accuracy": {"mean": 0.97, "sd": 0.01}, "auc": {"mean": 0.99, "sd": None},
-        "pooled": most,
+        "pooled": most, "pooled_auc": {**most, "value": 0.981},
     }  # fmt: skip
     return {
         "created": "2027-01-02T00:00:00", "cellnet": "0.1.0", "warnings": ["toys"],
@@ -44,13 +45,18 @@ def report(seconds: float = 100.0) -> dict:
             "first_stage": {"epochs": 20, "per_class": 200},
             "cross_validation": {"epochs": 8, "per_class": None},
         },
-        "time": {"sessions": [{"seconds": seconds, "place": "this machine"}], "runs": {"a": {}}},
+        "time": {
+            "sessions": [{"seconds": seconds, "place": "this machine", "threads": threads}],
+            "runs": {"a": {}},
+        },
         "published": published,
         "candidates": {
             "M1": {"parameters": 72977, "stage2": second,
-                   "stage1": {"accuracy": most, "goes_on": True, "epoch_kept": 3, "epochs": 20}},
+                   "stage1": {"accuracy": most, "balanced_accuracy": most, "goes_on": True,
+                              "epoch_kept": 3, "epochs": 20}},
             "M5": {"parameters": 73249, "stage2": None,
-                   "stage1": {"accuracy": half, "goes_on": False, "epoch_kept": 1, "epochs": 20}},
+                   "stage1": {"accuracy": half, "balanced_accuracy": half, "goes_on": False,
+                              "epoch_kept": 1, "epochs": 20}},
         },
         "chosen": {"name": "M1", "rule": "the best", "order": ["M1"], "also_possible": []},
         "proof_of_concept": {
@@ -86,13 +92,17 @@ def test_a_study_is_told_in_tables_with_the_thesis_beside(tmp_path):
     selections.write_docs(given(tmp_path))
     text = (tmp_path / "results.md").read_text()
     for line in (
-        "| M1 | 72,977 | 72,977 | 97.5 % (95.0 to 99.0) of 984, epoch 3 of 20 | goes on | go",
-        "| M5 | 73,249 | 73,249 | 50.0 % (40.0 to 55.0) of 10, epoch 1 of 20 | dropped | dropped",
-        "0.6100; thesis 0.979",
+        "| M1 | 72,977 | 72,977 | 97.5 % (95.0 to 99.0) of 984, epoch 3 of 20 "
+        "| 97.5 % (95.0 to 99.0) | goes on | go",
+        "| M5 | 73,249 | 73,249 | 50.0 % (40.0 to 55.0) of 10, epoch 1 of 20 "
+        "| 50.0 % (40.0 to 55.0) | dropped | dropped",
+        "| M1 | 17 | 97.5 % (95.0 to 99.0) | 0.6100 (0.5500 to 0.7000); thesis 0.979 |",
+        "| 0.1000; thesis 0.123 |",
         "97.5 % (95.0 to 99.0); thesis 97.7 %",
         "| sensitivity | 97.5 % (95.0 to 99.0) | 95.5 % |",
         "| precision | 97.5 % (95.0 to 99.0) |  |",
-        "| 5-fold | 97.00 % ± 1.00 % | 0.9900 | 97.5 % (95.0 to 99.0) |",
+        "| 5-fold | 97.00 % ± 1.00 % | 0.9900 | 97.5 % (95.0 to 99.0) "
+        "| 0.9810 (0.9500 to 0.9900) |",
         "by +1.20 percentage points (+0.20 to +2.00)",
         "**M1** is chosen: the best.",
     ):
@@ -104,13 +114,34 @@ def test_a_study_is_told_in_tables_with_the_thesis_beside(tmp_path):
 
 
 def test_times_are_compared_where_both_were_measured(tmp_path):
-    for jobs, seconds in ((1, 300.0), (2, 200.0)):
+    for jobs, seconds, threads in ((1, 300.0, 16), (2, 200.0, 8)):
         place = tmp_path / selections.TIMES / f"jobs-{jobs}"
         place.mkdir(parents=True)
-        (place / "report.json").write_text(json.dumps(report(seconds)))
+        (place / "report.json").write_text(json.dumps(report(seconds, threads)))
     selections.write_docs(given(tmp_path))
     text = (tmp_path / "results.md").read_text()
-    assert "300 s with `--jobs 1`, 200 s with `--jobs 2` (a core each), 1.50 times as fast" in text
+    assert (
+        "300 s with `--jobs 1` (16 threads each), 200 s with `--jobs 2` (8 threads each), "
+        "1.50 times as fast"
+    ) in text
+
+
+def test_threads_are_those_of_the_sessions():
+    found = report(threads=1)
+    assert selections._threads(found) == "1 thread"
+    found["time"]["sessions"].append({"seconds": 1.0, "place": "there", "threads": 4})
+    assert selections._threads(found) == "1 or 4 threads"
+
+
+def test_a_candidate_that_could_not_be_judged_has_its_validation_accuracy(tmp_path):
+    found = report()
+    failed = {"epochs": 9, "failed": "no cut-off", "accuracy": estimate(0.52, 0.45, 0.6)}
+    found["candidates"]["M5"]["stage2"] = failed
+    text = selections.section(found, {1: None, 2: None})
+    (row,) = [line for line in text.splitlines() if "no cut-off" in line]
+    assert row.startswith("| M5 | 9 | 52.0 % (45.0 to 60.0) | no cut-off | ")
+    head = next(line for line in text.splitlines() if line.startswith("| candidate | epochs |"))
+    assert row.count("|") == head.count("|")
 
 
 def test_steps_type_what_a_user_would(tmp_path, monkeypatch):
