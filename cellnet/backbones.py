@@ -370,7 +370,7 @@ def bind(folder: Path, networks: Sequence[Mapping[str, Any]]) -> None:
     """
     stored = folder / "networks.json"
     given = json.loads(json.dumps(list(networks)))
-    begun = read_kept(stored)
+    begun = read_kept(stored, "it says what the run was begun with, so choose another --run")
     if begun is None:
         write_text(stored, json.dumps(given, indent=2) + "\n")
         return

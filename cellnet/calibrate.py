@@ -20,7 +20,7 @@ import numpy as np
 from cellnet import __version__
 from cellnet.cells import NEUTROPHIL
 from cellnet.errors import CellnetError
-from cellnet.intervals import distinct_groups
+from cellnet.intervals import FEWEST, distinct_groups
 from cellnet.manifest import Manifest, read_manifest
 from cellnet.operating_point import (
     MINIMUM_NEUTROPHILS,
@@ -300,6 +300,6 @@ def _ends(cut: dict[str, Any] | None) -> str:
     if cut is None:
         return ""
     if cut["ci95"] is None:
-        return " (without an interval: in many samples of these data no cut beats guessing)"
+        return f" (without an interval: it takes {FEWEST} of a kind, and cuts that beat guessing)"
     low, high = cut["ci95"]
     return f" (95 % interval {low:.4f} to {high:.4f})"

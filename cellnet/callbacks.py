@@ -165,10 +165,12 @@ class _Records(keras.callbacks.Callback):
             save(temporary)
             os.replace(temporary, self.folder / name)
         except OSError as error:
-            # What comes from within a file that is being written names no file.
+            # What comes from within a file that is being written names no file. The half of it
+            # would take the room that is to be made.
+            temporary.unlink(missing_ok=True)
             raise CellnetError(
-                f"cannot write {self.folder / name}: {error.strerror or error}; make room, and go "
-                "on with --resume"
+                f"cannot write {self.folder / name}: {error.strerror or error}; put that right, "
+                "and go on with --resume"
             ) from error
 
 

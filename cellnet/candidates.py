@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from cellnet.bundle import Bundle, load
 from cellnet.calibrate import calibrate
+from cellnet.cells import NEUTROPHIL
 from cellnet.errors import CellnetError, NoBetterThanGuessing
 from cellnet.evaluate import evaluate
 from cellnet.folds import HALF
@@ -45,13 +47,17 @@ WAYS = {
 }
 
 
-def check_cohort(cohort: Manifest) -> None:
+def check_cohort(cohort: Manifest, minimum_neutrophils: int = 1) -> None:
     """Check, before hours of training, that a cohort can decide a study.
+
+    Args:
+        cohort: The cohort.
+        minimum_neutrophils: Smears with fewer take no part.
 
     Raises:
         CellnetError: A set is missing, cells stand on two sides, a smear set lacks MDS or healthy
-            smears, a cell of it has no smear or a smear no diagnosis, patients contradict each
-            other, or an image is not there.
+            smears with enough neutrophils, a cell of it has no smear or a smear no diagnosis,
+            patients contradict each other, or an image is not there.
     """
     cohort.check_files()
     check_disjoint(cohort.rows, str(cohort.file))
@@ -66,7 +72,7 @@ def check_cohort(cohort: Manifest) -> None:
     diagnoses = read_diagnoses(cohort)
     read_patients(cohort)
     for split in (BY_SMEAR, PROOF):
-        kinds = set()
+        neutrophils: Counter[str] = Counter()
         for row in cohort.split(split):
             if not row.smear:
                 raise CellnetError(
@@ -78,11 +84,14 @@ def check_cohort(cohort: Manifest) -> None:
                     f"the smear {row.smear} of the set '{split}' of {cohort.file} has no diagnosis "
                     "in truth.csv; give it one, or take it out of the set"
                 )
-            kinds.add(diagnoses[split, row.smear])
-        if kinds != {True, False}:
+            neutrophils[row.smear] += row.label == NEUTROPHIL
+        enough = {smear for smear, number in neutrophils.items() if number >= minimum_neutrophils}
+        if {diagnoses[split, smear] for smear in enough} != {True, False}:
             raise CellnetError(
                 f"the set '{split}' of {cohort.file} needs smears of patients with MDS and of "
-                "healthy ones, with their diagnoses in truth.csv"
+                f"healthy ones, with their diagnoses in truth.csv and {minimum_neutrophils} "
+                f"neutrophils or more; it has {len(enough)} of so many among {len(neutrophils)}; "
+                "give more, or lower minimum_neutrophils in the recipe"
             )
 
 
@@ -284,7 +293,7 @@ def _evaluated(
 ) -> dict[str, Any]:
     """An evaluation; read where the same was made before."""
     point = read_operating_point(bundle.folder, bundle.sha256)
-    found = read_kept(file)
+    found = read_kept(file, "remove it, and it is measured again")
     if (
         found is not None
         and found["model"]["sha256"] == bundle.sha256

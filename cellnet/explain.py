@@ -280,6 +280,10 @@ class _Study:
             cells = [cell for cell, _, _ in kept]
             plane, missing = self._embed(cells, found.grouped_by, tsne, progress)
             warnings += missing
+        tested = None
+        if test is not None:
+            tested, missing = self._test(kept, found.grouped_by, test, progress)
+            warnings += missing
         return {
             "schema": SCHEMA,
             "cellnet": __version__,
@@ -302,9 +306,7 @@ class _Study:
             "largest_difference": difference,
             "seen": count_seen(self.bundle, photographs),
             "embedding": plane,
-            "faithfulness": None
-            if test is None
-            else self._test(kept, found.grouped_by, test, progress),
+            "faithfulness": tested,
             "masks": None
             if self.masks is None
             else masking.measured(
@@ -428,22 +430,34 @@ class _Study:
         grouped: str | None,
         wanted: int,
         progress: bool,
-    ) -> dict[str, Any]:
-        """Deletion and insertion on cells drawn by the seed."""
-        chosen = self._drawn_by_lot(kept, wanted)
+    ) -> tuple[dict[str, Any] | None, list[str]]:
+        """Deletion and insertion on cells drawn by the seed, or None; and warnings."""
+        drawn = self._drawn_by_lot(kept, wanted)
 
         def take_apart(task: tuple[int, tuple[Cell, Target, np.ndarray]]):
             number, (cell, target, signed) = task
+            try:
+                _, image = read_cell(cell)
+            except UnreadableImage as error:
+                return error
             return faithfulness.curves(
                 lambda inputs: target.score(self.runtime.predict(inputs)),
-                self.bundle.prepare(read_cell(cell)[1]),
+                self.bundle.prepare(image),
                 signed,
                 np.random.default_rng((self.seed, number)),
             )
 
-        with closing(in_order(take_apart, list(enumerate(chosen)), self.threads)) as answers:
+        chosen, found, warnings = [], [], []
+        with closing(in_order(take_apart, list(enumerate(drawn)), self.threads)) as answers:
             title = "deleting and inserting" if progress else None
-            found = [curve for _, curve in progress_bar(answers, title, len(chosen))]
+            for (_, it), curve in progress_bar(answers, title, len(drawn)):
+                if isinstance(curve, UnreadableImage):  # it could be read a moment ago
+                    warnings.append(f"not taken apart: {it[0].name}: {curve.reason}")
+                    continue
+                chosen.append(it)
+                found.append(curve)
+        if not found:
+            return None, [*warnings, "no test of faithfulness: no image could be read again"]
         names = [target.name for _, target, _ in chosen]
         groups = [cell.group for cell, _, _ in chosen] if grouped else None
 
@@ -474,7 +488,7 @@ class _Study:
             "all": summarised(None),
             "by_target": {name: summarised(name) for name in present} if len(present) > 1 else {},
             "cells": areas,
-        }
+        }, warnings
 
     def _drawn_by_lot(self, items: Sequence[Any], wanted: int) -> list[Any]:
         """So many of the items, drawn by the seed, in their order; all where there are no more."""

@@ -144,8 +144,9 @@ def embedded(
         ``n``, ``perplexity``, ``labels`` (cells by label), ``unlabelled``, ``neighbours`` (how many
         vote), ``most_frequent`` (share of the largest label, which guessing would reach),
         ``spaces``: for each ``dimensions``, ``points`` ``(n, 2)`` and the estimates ``same_label``
-        and ``silhouette``; and ``features_less_pixels`` with both estimates. Estimates and
-        ``most_frequent`` are None where there are no two labels of two cells and more.
+        and ``silhouette``; and ``features_less_pixels`` with both estimates. They rest on cells
+        that have another of their label, of another group where groups are known; estimates and
+        ``most_frequent`` are None where there are no two such labels.
 
     Raises:
         CellnetError: Fewer than ten cells, or more than 3,000.
@@ -153,9 +154,16 @@ def embedded(
     n = len(labels)
     check_number(n)
     counts = Counter(label for label in labels if label is not None)
-    known = np.array([label is not None and counts[label] > 1 for label in labels])
-    measured = len({label for label in counts if counts[label] > 1}) > 1
-    fewest = min((count for count in counts.values() if count > 1), default=2)
+    units = range(n) if groups is None else groups
+    of_label: dict[str, set[Any]] = {}
+    for label, unit in zip(labels, units, strict=True):
+        if label is not None:
+            of_label.setdefault(label, set()).add(unit)
+    # A cell whose label no other group has could be named by nobody.
+    usable = {label for label, found in of_label.items() if len(found) > 1}
+    known = np.array([label in usable for label in labels])
+    measured = len(usable) > 1
+    fewest = min((counts[label] for label in usable), default=2)
     neighbours = min(NEIGHBOURS, fewest - 1)
     truth = [label for label, is_known in zip(labels, known, strict=True) if is_known]
     tied = None if groups is None else [groups[at] for at in np.flatnonzero(known)]

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from cellnet.explain_pictures import stretched
-from cellnet.intervals import Estimate, bootstrap_interval, proportion
+from cellnet.intervals import FEWEST, Estimate, bootstrap_interval, proportion
 
 __all__ = ["ORDERS", "STEPS", "TESTS", "bootstrapped_means", "curves", "summarised"]
 
@@ -37,7 +37,6 @@ BLUR = 1 / 20
 
 _AGAINST = ("random", "centre")
 _REPEATS = 2000
-_FEWEST = 10  # cells or groups that an interval is made of
 _NO_WIDTH = 1e-12  # equal but for rounding
 
 
@@ -149,7 +148,7 @@ def bootstrapped_means(
     tied = None if groups is None else np.asarray(groups)
     ends: list[tuple[float, float] | None] = [None] * values.shape[1]
     units = n if tied is None else len(set(groups))
-    if units >= _FEWEST:
+    if units >= FEWEST:
         ends = bootstrap_interval(
             lambda weights: weights @ values / weights.sum(),
             np.zeros(n, np.int64),

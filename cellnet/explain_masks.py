@@ -44,9 +44,6 @@ _REMEDY = (
     "give each image a name of its own, or lay images and masks in the same sub-folders of one "
     "folder each"
 )
-_BY_ITSELF = (
-    "and it was given by itself; give the folder of images, whose sub-folders tell which is whose"
-)
 
 
 @dataclass(frozen=True)
@@ -73,10 +70,11 @@ def find_masks(
 ) -> dict[Path, Path | str]:
     """Find the mask of each cell by its name.
 
-    A mask lies below its folder as the image does below the folder given, but for the ending. Where
-    none does, one of the same name is taken from anywhere, as long as no other mask and no other
-    image bears that name: numbers begin at 1 in every folder, and a mask of another cell would make
-    a number that looks like any other.
+    Where a mask lies below its folder, the image's own path ends so too, but for the ending:
+    ``neutrophil/1`` or ``1`` of ``images/neutrophil/1.jpg``. Of several the longest is taken. One
+    that other images' paths end in as well is taken only where the image lies just so below the
+    folder given: numbers begin at 1 in every folder, and a mask of another cell would make a number
+    that looks like any other.
 
     Args:
         folder: Of the masks.
@@ -91,7 +89,7 @@ def find_masks(
             endings alone.
     """
     masks: dict[str, Path] = {}
-    named: dict[str, list[Path]] = defaultdict(list)
+    named: dict[str, list[str]] = defaultdict(list)
     listing = find_images(folder)
     for file in listing.files:
         place = place_below(file, folder)
@@ -101,7 +99,7 @@ def find_masks(
                 "name without the ending, so remove one"
             )
         masks[place] = file
-        named[file.stem].append(file)
+        named[file.stem].append(place)
     if not masks:
         raise CellnetError(f"there is no mask in {folder}; give a folder of images")
     cells = list(cells)
@@ -112,25 +110,32 @@ def find_masks(
         stems[cell.path.stem][cell.path] = cell.name
 
     def mask_of(cell: Cell) -> Path | str:
-        file = masks.get(cell.below) if cell.below else None
-        claimed = places[cell.below]
-        if file is None:
-            alike = named.get(cell.path.stem, [])
+        alike = named.get(cell.path.stem, [])
+        fitting = [place for place in alike if _ends_in(cell.path, place)]
+        if not fitting:
             if not alike:
                 return "it has no mask"
-            if len(alike) > 1:
-                told = _few(listing.relative(it) for it in alike)
-                remedy = f"and none is {cell.below}; {_REMEDY}" if cell.below else _BY_ITSELF
-                return f"{len(alike)} masks are called like it ({told}), {remedy}"
-            [file], claimed = alike, stems[cell.path.stem]
+            told = _few(listing.relative(masks[it]) for it in alike)
+            return f"it has no mask where it lies; called like it are {told}; {_REMEDY}"
+        place = max(fitting, key=len)
+        claimed = places[place]
+        if place != cell.below:
+            alike_images = stems[cell.path.stem].items()
+            claimed = {path: name for path, name in alike_images if _ends_in(path, place)}
         if len(claimed) > 1:
             return (
-                f"the mask {listing.relative(file)} may be that of {len(claimed)} images "
+                f"the mask {listing.relative(masks[place])} may be that of {len(claimed)} images "
                 f"({_few(claimed.values())}); {_REMEDY}"
             )
-        return file
+        return masks[place]
 
     return {cell.path: mask_of(cell) for cell in cells}
+
+
+def _ends_in(image: Path, place: str) -> bool:
+    """Whether an image's path, without its ending, ends in where a mask lies below its folder."""
+    wanted = Path(place).parts
+    return image.absolute().with_suffix("").parts[-len(wanted) :] == wanted
 
 
 def _few(names: Iterable[str]) -> str:

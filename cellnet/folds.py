@@ -27,6 +27,7 @@ from cellnet.truth import answer, normal_and_dysplastic, suppression_of
 
 __all__ = [
     "Pool",
+    "check_fold",
     "choosers",
     "deal",
     "divide",
@@ -174,7 +175,8 @@ def _units(pool: Pool, by: str) -> np.ndarray:
     if by == "group":
         return pool.groups
     # Copies of a file are one image.
-    return np.unique([row.sha256 for row in pool.rows], return_inverse=True)[1]
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(row.sha256, len(first)) for row in pool.rows])
 
 
 def choosers(pool: Pool, held: np.ndarray, by: str, validation: float, seed: int) -> np.ndarray:
@@ -265,6 +267,26 @@ def write_fold(
         "simulated": cohort.about.get("simulated"),
     }
     return write_manifest(folder, rows, root, about)
+
+
+def check_fold(pool: Pool, manifest: Manifest, held: np.ndarray) -> None:
+    """Check that a fold that was written earlier keeps back what is kept back now.
+
+    Args:
+        pool: The cells.
+        manifest: The fold's.
+        held: (n,) bool, the cells to be kept back.
+
+    Raises:
+        CellnetError: It keeps back others, and was trained on some of these.
+    """
+    kept = {row.path for row in manifest.rows if row.split == HELD}
+    if kept != {row.path for row, keeps in zip(pool.rows, held, strict=True) if keeps}:
+        raise CellnetError(
+            f"{manifest.file} was divided otherwise than this version of cellnet divides: its "
+            "network has seen cells that it would be tested on; run the study in another --run, "
+            "or go on with the version that began it"
+        )
 
 
 def measure_fold(

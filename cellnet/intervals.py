@@ -18,6 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 __all__ = [
+    "FEWEST",
     "Estimate",
     "bootstrap_interval",
     "bootstrap_weights",
@@ -29,6 +30,8 @@ __all__ = [
 
 LEVEL = 0.95
 REPEATS = 2000
+FEWEST = 10
+"""Cells or groups of a kind that a bootstrap is made of: of fewer it shows too little spread."""
 _TINY = 1e-300
 _TRIES = 200  # for a sample of groups that holds every label
 

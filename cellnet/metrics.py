@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from cellnet.intervals import (
+    FEWEST,
     REPEATS,
     Estimate,
     bootstrap_interval,
@@ -123,8 +124,9 @@ def balanced_accuracy(
 ) -> Estimate:
     """Mean sensitivity over the classes that have cells, with a bootstrap interval.
 
-    The bootstrap is stratified by class, or draws groups where they are given. Where every cell is
-    right (or wrong) it shows no spread; then the exact intervals of the classes are combined
+    The bootstrap is stratified by class, or draws groups where they are given. Of fewer than
+    `FEWEST` units in a class it shows too little of the spread, and none where every cell is
+    right (or wrong); then the exact intervals of the classes are combined
     (Zou and Donner, Statistics in Medicine 27 (2008) 1693-1702), and ``method`` says so.
 
     Args:
@@ -152,7 +154,10 @@ def balanced_accuracy(
         found = _recalls(confusion_matrix(truth, called, rows, columns, weights))[present]
         return float(found.mean())
 
-    interval = bootstrap_interval(resampled, truth, number, repeats, seed)[0]
+    units = np.arange(len(truth)) if number is None else number
+    interval = None
+    if min(len(np.unique(units[truth == label])) for label in present) >= FEWEST:
+        interval = bootstrap_interval(resampled, truth, number, repeats, seed)[0]
     if interval is None or interval[1] - interval[0] < 1e-12:
         method = "combined exact intervals"
         low = high = 0.0

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellnet.intervals import REPEATS, Estimate, bootstrap_interval, distinct_groups
+from cellnet.intervals import FEWEST, REPEATS, Estimate, bootstrap_interval, distinct_groups
 
 __all__ = [
     "Choice",
@@ -242,7 +242,8 @@ def cut_estimate(
 
     Returns:
         The estimate; the value is None where no cut beats guessing, the interval also where none
-        does in more than one sample of twenty.
+        does in more than one sample of twenty, and where positives or negatives are of fewer than
+        `FEWEST` cells or groups: samples of so few hardly differ.
 
     Raises:
         ValueError: where positives or negatives are missing, shapes differ or a score is not
@@ -254,8 +255,11 @@ def cut_estimate(
     method = "stratified bootstrap" if number is None else "bootstrap by group"
     if not math.isfinite(cut):
         return Estimate(None, None, len(positive), method)
-    refitted = weighted_youden(positive, score, lower)
-    interval = bootstrap_interval(refitted, positive, number, repeats, seed)[0]
+    units = np.arange(len(positive)) if number is None else number
+    interval = None
+    if min(len(np.unique(units[kind])) for kind in (positive, ~positive)) >= FEWEST:
+        refitted = weighted_youden(positive, score, lower)
+        interval = bootstrap_interval(refitted, positive, number, repeats, seed)[0]
     if interval is not None:
         below, above = score[score <= cut].max(), score[score > cut].min()
         interval = (float(min(interval[0], below)), float(max(interval[1], above)))

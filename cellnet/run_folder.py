@@ -103,13 +103,14 @@ def claim_data(data: Path, folder: Path) -> None:
         else {"folder": str(data.resolve())}
     )
     stored = folder / "data.json"
-    begun = read_kept(stored)
+    begun = read_kept(stored, "it says what the run was begun with, so choose another --run")
     if begun is None:
         write_text(stored, json.dumps(given | {"given": str(data.resolve())}, indent=2) + "\n")
         return
-    if any(begun.get(key) != value for key, value in given.items()):
+    if not isinstance(begun, dict) or any(begun.get(key) != it for key, it in given.items()):
+        other = begun.get("given") if isinstance(begun, dict) else f"unknown to {stored}"
         raise CellnetError(
-            f"{folder} was begun with other data, {begun.get('given')}, than {data}; "
+            f"{folder} was begun with other data, {other}, than {data}; "
             "give those, or train these in another --run"
         )
 
@@ -130,8 +131,12 @@ def release(folder: Path, made: bool) -> None:
                 folder.rmdir()
 
 
-def read_kept(file: Path) -> Any:
+def read_kept(file: Path, remedy: str) -> Any:
     """Read what an earlier run wrote there; None where there is nothing.
+
+    Args:
+        file: Where.
+        remedy: What to do where it cannot be read.
 
     Raises:
         CellnetError: The file cannot be read or holds no whole document.
@@ -142,8 +147,7 @@ def read_kept(file: Path) -> Any:
         return None
     except (OSError, ValueError) as error:
         raise CellnetError(
-            f"cannot read {file}, which the run goes on with: {error}; remove it, and what it told "
-            "is made again"
+            f"cannot read {file}, which the run goes on with: {error}; {remedy}"
         ) from error
 
 
@@ -153,7 +157,7 @@ def read_measured(file: Path, cells: int) -> dict[str, Any] | None:
     Raises:
         CellnetError: The file cannot be read, or is of another number of cells.
     """
-    found = read_kept(file)
+    found = read_kept(file, "remove it, and it is measured again")
     if found is None:
         return None
     try:

@@ -118,12 +118,19 @@ def _prepare(study: Study, data: Path, folder: Path) -> Manifest:
     if (data / "manifest.csv").exists() and not own.exists():
         given = read_manifest(data)
         if {row.split for row in given.rows} & (set(COHORT_SPLITS) - set(SPLITS)):
-            candidates.check_cohort(given)
+            _check(study, given)
             claim_data(data, folder)
             own.symlink_to(data.resolve())
     assemble(study.run_of(next(iter(study.candidates)), FIRST), data, folder, study.plan())
     cohort = read_manifest(own)
-    candidates.check_cohort(cohort)
+    if not own.is_symlink():
+        _check(study, cohort)
+    return cohort
+
+
+def _check(study: Study, cohort: Manifest) -> None:
+    """Refuse before anything is trained, or kept, what would fail hours later."""
+    candidates.check_cohort(cohort, study.minimum_neutrophils)
     rule = study.cross_validation
     if rule is not None:
         pool = folds.pool_of(cohort)
@@ -131,7 +138,6 @@ def _prepare(study: Study, data: Path, folder: Path) -> Manifest:
             fold_of = folds.divide(pool, division.by, division.folds, rule.seed)
             for fold in range(division.folds):
                 folds.choosers(pool, fold_of == fold, division.by, rule.validation, rule.seed)
-    return cohort
 
 
 @contextlib.contextmanager
@@ -180,8 +186,9 @@ class _Course:
             self._write_bundle(chosen["name"])
         report = self._report(found, chosen, proof)
         if chosen["name"] is not None and study.cross_validation is not None:
-            # Its folds take hours; the choice can be read meanwhile.
-            self._write_report(report)
+            if not (self.folder / "report.json").exists():
+                # The folds take hours; the choice can be read meanwhile.
+                self._write_report(report)
             report["cross_validation"] = self._cross_validate(chosen["name"])
         report["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         report["time"] = self.runs.note_time()
@@ -252,6 +259,7 @@ class _Course:
                         pool, self.cohort, folder, root, dealt[division.name] == fold,
                         division.by, rule.validation, rule.seed,
                     )  # fmt: skip
+                folds.check_fold(pool, read_manifest(folder), dealt[division.name] == fold)
                 recipes[run] = recipe
         self.runs.train(recipes)
         measured, scores = [], {}

@@ -41,7 +41,7 @@ class FirstStage(Strict):
             the second stage begins anew and does not repeat these epochs.
         chance: Balanced accuracy of guessing.
         margin: A candidate is dropped unless the upper end of the 95 % interval of its best
-            balanced validation accuracy is above chance by more than this.
+            epoch's balanced validation accuracy is above chance by more than this.
     """
 
     epochs: int = Field(gt=0)

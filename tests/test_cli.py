@@ -229,7 +229,9 @@ def test_no_option_is_lost():
     while parsers:
         parser = parsers.pop()
         command = parser.get_default("command")
-        source = read_for_many + inspect.getsource(command) if command else ""
+        source = inspect.getsource(command) if command else ""
+        if "decision(arguments)" in source:
+            source += read_for_many
         commands += bool(command)
         for action in parser._actions:
             if action.choices and hasattr(action.choices, "values"):

@@ -232,7 +232,7 @@ def test_what_cannot_be_read_costs_the_plane_and_nothing_else(folder, cells, tmp
     assert told in page and "Cells by likeness" not in page
 
 
-def test_a_cell_that_vanishes_meanwhile_is_not_on_the_plane(network, cells, tmp_path, monkeypatch):
+def test_a_cell_that_vanishes_meanwhile_costs_itself_alone(network, cells, tmp_path, monkeypatch):
     seen = set()
 
     def read_once(cell):
@@ -242,9 +242,11 @@ def test_a_cell_that_vanishes_meanwhile_is_not_on_the_plane(network, cells, tmp_
         return read_cell(cell)
 
     monkeypatch.setattr("cellnet.explain.read_cell", read_once)
-    found = explain(network, [cells], tmp_path / "out", tsne=12, most_pictures=0)
+    found = explain(network, [cells], tmp_path / "out", tsne=12, test=12, most_pictures=0)
     check(found)
     assert len(found["cells"]) == 12 and found["embedding"]["n"] == 11
+    assert found["faithfulness"]["n"] == len(found["faithfulness"]["cells"]) == 11
+    assert any(text.startswith("not taken apart: normal/norm") for text in found["warnings"])
     assert "normal/normal-1.png" not in {it["file"] for it in found["embedding"]["cells"]}
     assert (
         "not on the plane of t-SNE: normal/normal-1.png: there is no such file"

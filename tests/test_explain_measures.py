@@ -281,12 +281,13 @@ TWICE = "may be that of 2 images"
         ("1 b/1", "", "1", f"1|{TWICE}"),
         # Laid out like the images, each has its own; some is not enough to tell the others.
         ("a/1 b/1", "", "a/1 b/1", "a/1|b/1"),
-        ("a/1 b/1", "", "a/1 1", "a/1|2 masks are called like it .1.png, a/1.png., and none is b"),
-        ("a/1 b/1 c/2", "", "a/1 c/2", f"a/1|{TWICE}|c/2"),
-        ("a/1 b/1", "a b", "a/1 b/1", "none is 1; give each|none is 1; give each"),
-        ("a/1", "a/1.jpg", "a/1 b/1", "and it was given by itself; give the folder of images"),
-        # A name that stands once is enough.
-        ("a/1 b/2", "", "m/1 n/2", "m/1|n/2"),
+        ("a/1 b/1", "", "a/1 1", f"a/1|{TWICE}"),
+        ("a/1 b/1 c/2", "", "a/1 c/2", "a/1|no mask where it lies; called like it are a/1.png|c/2"),
+        ("a/1 b/1", "a b", "a/1 b/1", "a/1|b/1"),
+        ("a/1", "a/1.jpg", "a/1 b/1", "a/1"),
+        # That of another class's cell is nobody else's, though its number stands once.
+        ("a/1 b/2", "", "m/1 n/2", "no mask where it lies|no mask where it lies"),
+        ("a/7 a/8", "a", "a/8 m/7 m/8", "no mask where it lies; called like it are m/7|a/8"),
         ("a/1 b/2", "a b", "a/1 b/2", "a/1|b/2"),
         ("a/1 b/2", "", "1", "1|it has no mask"),
         ("a/1.5 a/1.6", "", "a/1.5 a/1.6", "a/1.5|a/1.6"),
@@ -547,3 +548,13 @@ def test_equal_cells_make_a_plane_too():
     values = np.ones((12, 5), np.uint8)
     found = embedding.embedded({"pixels": values, "features": values}, list("ab" * 6), None, 0)
     assert np.isfinite(found["spaces"]["pixels"]["points"]).all()
+
+
+def test_labels_of_one_group_each_are_not_measured():
+    """Nobody could vote for such a label; 0 % would read as if its cells did not lie together."""
+    values, labels = clouds()
+    found = embedding.embedded({"pixels": values, "features": values}, labels, labels, 0)
+    assert found["features_less_pixels"] is None and found["most_frequent"] is None
+    two = [f"{label}{at % 2}" for at, label in enumerate(labels)]
+    found = embedding.embedded({"pixels": values, "features": values}, labels, two, 0)
+    assert found["spaces"]["pixels"]["same_label"]["value"] == 1.0

@@ -16,6 +16,7 @@ from cellnet.bundle import load
 from cellnet.errors import CellnetError
 from cellnet.folds import (
     Pool,
+    check_fold,
     choosers,
     deal,
     divide,
@@ -162,6 +163,20 @@ def test_copies_of_a_file_are_one_image(tmp_path):
     )
     fold = divide(doubled, "image", 4, seed=0)
     assert (fold[:8] == fold[8:]).all()
+
+
+def test_images_that_are_all_different_are_dealt_by_their_place(cohort):
+    """So that a study that an earlier version began can be gone on with."""
+    pool = pool_of(cohort)
+    wanted = deal(pool.normal, np.arange(len(pool.rows)), 4, seed=0)
+    assert (divide(pool, "image", 4, seed=0) == wanted).all()
+
+
+def test_a_fold_that_was_divided_otherwise_is_refused(cohort, tmp_path):
+    pool, held, made = fold_of(cohort, tmp_path / "fold", "image")
+    check_fold(pool, made, held)
+    with pytest.raises(CellnetError, match="divided otherwise.*another --run"):
+        check_fold(pool, made, np.roll(held, 1))
 
 
 def test_by_group_no_photograph_stands_on_two_sides(cohort, tmp_path):

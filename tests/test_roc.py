@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cellnet import roc
 from cellnet.roc import (
     area,
     auc,
@@ -259,8 +260,9 @@ def test_resampled_cuts_are_fitted_as_copies_would_be(items, data):
         assert found == cut if math.isfinite(cut) else math.isnan(found)
 
 
-def test_the_interval_of_a_cut_by_hand():
+def test_the_interval_of_a_cut_by_hand(monkeypatch):
     """Two items a kind: each sample is one of nine, and its cut is seen at once."""
+    monkeypatch.setattr(roc, "FEWEST", 2)
     positive = np.array([False, False, True, True])
     score = np.array([0.1, 0.2, 0.4, 0.8])
     found = cut_estimate(positive, score)
@@ -314,3 +316,14 @@ def test_cuts_without_an_interval():
     assert hardly.value == 2.5 and hardly.ci95 is None
     with pytest.raises(ValueError, match="positives and negatives"):
         cut_estimate(np.array([True, True]), np.array([0.1, 0.2]))
+
+
+def test_a_cut_of_a_handful_of_units_has_no_interval():
+    """Fifty cells of one patient against fifty of another: every sample is the same."""
+    rng = np.random.default_rng(0)
+    score = np.concatenate([rng.normal(0.4, 0.1, 50), rng.normal(0.7, 0.1, 50)])
+    positive = np.arange(100) < 50
+    alone = cut_estimate(positive, score, True)
+    assert alone.ci95[0] < alone.value < alone.ci95[1]
+    of_two = cut_estimate(positive, score, True, np.where(positive, "A", "B"))
+    assert of_two.value == alone.value and of_two.ci95 is None

@@ -5,11 +5,11 @@ import os
 import pytest
 
 from cellnet import CellnetError
-from cellnet.run_folder import read_kept, read_measured
+from cellnet.run_folder import claim_data, read_kept, read_measured
 
 
 def test_nothing_there_is_no_error(tmp_path):
-    assert read_kept(tmp_path / "a.json") is None
+    assert read_kept(tmp_path / "a.json", "") is None
     assert read_measured(tmp_path / "a.json", 3) is None
 
 
@@ -35,7 +35,7 @@ def test_a_closed_file_is_named(tmp_path):
     file.write_text("{}")
     file.chmod(0)
     with pytest.raises(CellnetError, match="cannot read"):
-        read_kept(file)
+        read_kept(file, "remove it")
 
 
 def test_a_result_of_other_cells_is_refused(tmp_path):
@@ -44,3 +44,16 @@ def test_a_result_of_other_cells_is_refused(tmp_path):
     assert read_measured(file, 3) == {"accuracy": {"n": 3}}
     with pytest.raises(CellnetError, match="on 3 cells, and there are 4 now.*another --run"):
         read_measured(file, 4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "data.json.*choose another --run"), ("[]", "begun with other data, unknown to")],
+)
+def test_what_binds_a_run_to_its_data_is_not_to_be_removed(content, message, tmp_path):
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "data.json").write_text(content)
+    with pytest.raises(CellnetError, match=message) as caught:
+        claim_data(tmp_path / "cells", tmp_path / "run")
+    assert "remove" not in str(caught.value)
