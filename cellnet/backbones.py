@@ -370,10 +370,13 @@ def bind(folder: Path, networks: Sequence[Mapping[str, Any]]) -> None:
     """
     stored = folder / "networks.json"
     given = json.loads(json.dumps(list(networks)))
-    begun = read_kept(stored, "it says what the run was begun with, so choose another --run")
+    remedy = "it says what the run was begun with, so choose another --run"
+    begun = read_kept(stored, remedy)
     if begun is None:
         write_text(stored, json.dumps(given, indent=2) + "\n")
         return
+    if not isinstance(begun, list) or len(begun) != len(given):
+        raise CellnetError(f"{stored} does not tell of {len(given)} networks; {remedy}")
     for one, other in zip(begun, given, strict=True):
         if one != other:
             raise CellnetError(

@@ -165,8 +165,8 @@ def measure_candidate(
     Returns:
         ``accuracy``, ``balanced_accuracy`` and ``groups`` on the validation cells, as of
         `standing`; ``failed`` (None, or why no cut could be fitted: what follows is then missing);
-        ``cutoff`` and ``threshold``, with ``cutoff_ci95`` and ``threshold_ci95`` (None where refits
-        find no cut); ``by_cell`` and ``by_smear``.
+        ``cutoff`` and ``threshold``, with ``cutoff_ci95`` and ``threshold_ci95`` (None where
+        `cellnet.roc.cut_estimate` gives none); ``by_cell`` and ``by_smear``.
 
     Raises:
         CellnetError: Anything else that keeps it from being measured.
@@ -295,7 +295,7 @@ def _evaluated(
     point = read_operating_point(bundle.folder, bundle.sha256)
     found = read_kept(file, "remove it, and it is measured again")
     if (
-        found is not None
+        isinstance(found, dict)
         and found["model"]["sha256"] == bundle.sha256
         and found["data"]["manifest_sha256"] == describe_manifest(cohort)["manifest_sha256"]
         and found["operating_point"]["created"] == point.created

@@ -65,7 +65,7 @@ class Fit:
         specificity: the same of the negatives (normal cells, healthy smears).
         youden: sensitivity + specificity - 1 at the cut.
         cut: the cut with the interval of refits, see :func:`cellnet.roc.cut_estimate`; ``value``,
-            ``ci95`` (None where refits find none), ``n``, ``method``. None in a file that was made
+            ``ci95`` (None where it gives none), ``n``, ``method``. None in a file that was made
             before there was one.
     """
 

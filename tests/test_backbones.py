@@ -347,3 +347,12 @@ def test_without_a_network_the_error_names_both_ways(tmp_path, monkeypatch, caps
     assert "weights: imagenet" in message and "weights: FILE.h5" in message
     # What Keras says of its download is no answer.
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "[1"])
+def test_what_binds_a_run_to_its_networks_is_read_whole(content, tmp_path):
+    from cellnet.backbones import bind
+
+    (tmp_path / "networks.json").write_text(content)
+    with pytest.raises(CellnetError, match="networks.json.*choose another --run"):
+        bind(tmp_path, [{"backbone": "VGG16"}])
