@@ -11,13 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cellnet.metrics import (
-    REPEATS,
-    balanced_accuracy,
-    confusion_matrix,
-    one_against_all,
-    proportion,
-)
+from cellnet.intervals import REPEATS, proportion
+from cellnet.metrics import balanced_accuracy, confusion_matrix, one_against_all
 
 __all__ = ["SHARES", "measure_answers"]
 

@@ -20,8 +20,9 @@ from cellnet.cells import NEUTROPHIL
 from cellnet.errors import CellnetError, NoBetterThanGuessing
 from cellnet.evaluate import evaluate
 from cellnet.folds import HALF
+from cellnet.intervals import proportion
 from cellnet.manifest import Manifest, check_disjoint
-from cellnet.metrics import balanced_accuracy, proportion
+from cellnet.metrics import balanced_accuracy
 from cellnet.operating_point import OperatingPoint, read_operating_point
 from cellnet.outputs import write_text
 from cellnet.run_folder import read_kept

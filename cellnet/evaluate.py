@@ -26,9 +26,9 @@ from cellnet.calibrate import load_classifier
 from cellnet.cautions import cautions, unit_cautions
 from cellnet.cells import CLASSES, FIVE, OTHER
 from cellnet.errors import CellnetError
+from cellnet.intervals import REPEATS, proportion
 from cellnet.manifest import Manifest, Row, read_manifest
 from cellnet.measure import measure_cells, measure_classes, measure_smears
-from cellnet.metrics import REPEATS, proportion
 from cellnet.operating_point import OperatingPoint, read_operating_point
 from cellnet.outputs import write_text
 from cellnet.seen import count_seen, seen_warnings

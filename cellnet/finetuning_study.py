@@ -27,8 +27,9 @@ from cellnet.batches import Pool, evaluation_batches
 from cellnet.cells import CLASSES
 from cellnet.errors import CellnetError
 from cellnet.folds import tied
+from cellnet.intervals import proportion
 from cellnet.manifest import Manifest, Row
-from cellnet.metrics import balanced_accuracy, proportion
+from cellnet.metrics import balanced_accuracy
 from cellnet.outputs import write_text
 from cellnet.recipe import Recipe
 from cellnet.run_folder import read_measured

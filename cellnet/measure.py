@@ -13,28 +13,22 @@ from typing import Any
 
 import numpy as np
 
+from cellnet.auc import area, auc, macro_auc
 from cellnet.cells import CLASSES, OTHER
-from cellnet.intervals import distinct_groups
+from cellnet.intervals import REPEATS, Estimate, distinct_groups, proportion
 from cellnet.metrics import (
     CALIBRATION_BINS,
-    REPEATS,
-    Estimate,
-    area,
-    auc,
     balanced_accuracy,
     calibration_error,
     confusion_matrix,
     f1_scores,
-    macro_auc,
-    macro_curve,
     one_against_all,
-    proportion,
     reliability,
-    roc_curve,
     spearman,
     spearman_within,
 )
 from cellnet.operating_point import OperatingPoint
+from cellnet.roc import macro_curve, roc_curve
 from cellnet.smear import HOLDS, name_cells
 from cellnet.truth import SmearCounts, normal_and_dysplastic
 

@@ -3,8 +3,8 @@
 Pure functions of arrays (true classes, outputs, groups): they read no file and load no model, and
 need NumPy alone. Every measured value is an :class:`~cellnet.intervals.Estimate` or a dictionary
 made of them; a value that the data cannot give (a class without cells, a share of nothing) is None,
-never a guess. Intervals live in ``intervals``, ROC curves in ``roc``; both are re-exported here, so
-that ``metrics`` is the one place to import from. Which cells are measured is left to ``evaluate``.
+never a guess. Intervals are left to ``intervals``, ROC curves and their areas to ``roc`` and
+``auc``, which cells are measured to ``evaluate``.
 """
 
 from __future__ import annotations
@@ -13,56 +13,26 @@ import math
 
 import numpy as np
 
+from cellnet.auc import midranks
 from cellnet.intervals import (
     FEWEST,
     REPEATS,
     Estimate,
     bootstrap_interval,
-    bootstrap_weights,
-    clopper_pearson,
     distinct_groups,
     proportion,
-)
-from cellnet.roc import (
-    YOUDEN_RULE,
-    Choice,
-    Roc,
-    area,
-    auc,
-    macro_auc,
-    macro_curve,
-    midranks,
-    roc_curve,
-    youden,
 )
 
 __all__ = [
     "CALIBRATION_BINS",
-    "REPEATS",
-    "YOUDEN_RULE",
-    "Choice",
-    "Estimate",
-    "Roc",
-    "area",
-    "auc",
     "balanced_accuracy",
-    "bootstrap_interval",
-    "bootstrap_weights",
     "calibration_error",
-    "clopper_pearson",
     "confusion_matrix",
-    "distinct_groups",
     "f1_scores",
-    "macro_auc",
-    "macro_curve",
-    "midranks",
     "one_against_all",
-    "proportion",
     "reliability",
-    "roc_curve",
     "spearman",
     "spearman_within",
-    "youden",
 ]
 
 CALIBRATION_BINS = 15

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from cellnet.auc import auc
 from cellnet.errors import CellnetError, NoBetterThanGuessing
-from cellnet.metrics import YOUDEN_RULE, auc, proportion, roc_curve, youden
+from cellnet.intervals import proportion
 from cellnet.outputs import write_text
-from cellnet.roc import cut_estimate
+from cellnet.roc import YOUDEN_RULE, cut_estimate, roc_curve, youden
 
 __all__ = [
     "CELL_COMPARISON",

@@ -25,8 +25,8 @@ from typing import Any
 
 from cellnet import __version__
 from cellnet.errors import CellnetError
+from cellnet.intervals import REPEATS
 from cellnet.measured_page import require_plots
-from cellnet.metrics import REPEATS
 from cellnet.outputs import hold, write_text
 from cellnet.run_folder import claim, data_of, folder_of, release
 from cellnet.transfer_recipe import SvmStudy, TransferRecipe, read_transfer

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from cellnet.auc import NEAR_END, auc
 from cellnet.cells import CLASSES, OTHER
 from cellnet.intervals import (
     REPEATS,
@@ -21,7 +22,7 @@ from cellnet.intervals import (
     distinct_groups,
     proportion,
 )
-from cellnet.roc import NEAR_END, auc, roc_curve
+from cellnet.roc import roc_curve
 from cellnet.smear import name_cells
 
 __all__ = ["ACCEPTED", "compare_scores", "nine_columns"]
@@ -222,7 +223,7 @@ class _Resampled:
 
 
 def _collapsed(value: float, interval: tuple[float, float] | None) -> bool:
-    """Whether a bootstrap says nothing here: see `cellnet.roc.auc`."""
+    """Whether a bootstrap says nothing here: see `cellnet.auc.auc`."""
     return (
         interval is None or interval[1] - interval[0] < 1e-12 or not NEAR_END < value < 1 - NEAR_END
     )

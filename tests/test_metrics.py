@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
+from cellnet.intervals import clopper_pearson
 from cellnet.metrics import (
     balanced_accuracy,
     calibration_error,
-    clopper_pearson,
     confusion_matrix,
     f1_scores,
     one_against_all,

@@ -15,12 +15,13 @@ import pytest
 from release import DIGITS, read_split
 from response import STEPS, WAYS
 
+from cellnet.auc import area
 from cellnet.bundle import load
 from cellnet.cells import CLASSES, NEUTROPHIL
 from cellnet.draw import draw_smear
 from cellnet.granularity import segment
 from cellnet.images import read_image
-from cellnet.metrics import area, spearman
+from cellnet.metrics import spearman
 from cellnet.predict import predict_smear
 from cellnet.record import read_metrics
 from cellnet.scoring import in_order, score_files
