@@ -241,7 +241,7 @@ def test_a_cell_that_vanishes_meanwhile_costs_itself_alone(network, cells, tmp_p
         seen.add(cell.name)
         return read_cell(cell)
 
-    monkeypatch.setattr("cellnet.explain.read_cell", read_once)
+    monkeypatch.setattr("cellnet.explain_run.read_cell", read_once)
     found = explain(network, [cells], tmp_path / "out", tsne=12, test=12, most_pictures=0)
     check(found)
     assert len(found["cells"]) == 12 and found["embedding"]["n"] == 11
