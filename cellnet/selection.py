@@ -172,7 +172,9 @@ class _Course:
         left = [name for name in found if found[name]["stage1"]["goes_on"]]
         for name in set(found) - set(left):
             log.info("%s is dropped: %s", name, found[name]["stage1"]["reason"])
-        self.runs.train({f"{SECOND}/{name}": study.run_of(name, SECOND) for name in left})
+        # The slowest first, so that side by side none of them is left alone at the end.
+        slowest = sorted(left, key=lambda name: -(found[name]["stage1"]["seconds"] or 0))
+        self.runs.train({f"{SECOND}/{name}": study.run_of(name, SECOND) for name in slowest})
         for name in left:
             found[name]["stage2"] = self._second_stage(name)
         measured = {name: found[name]["stage2"] for name in left}

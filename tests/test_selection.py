@@ -399,6 +399,36 @@ def test_the_epoch_kept_is_that_of_the_figure_that_was_watched(recipe, tmp_path,
     assert course["validation_accuracy"] == [0.5, 0.75, 0.625, 0.75]
 
 
+def test_the_second_stage_begins_with_what_took_longest(recipe, tmp_path):
+    class Stop(Exception):
+        pass
+
+    asked = []
+
+    def train(recipes):
+        asked.append(list(recipes))
+        if len(asked) == 2:
+            raise Stop
+
+    content = yaml.safe_load(recipe.read_text())
+    first = content["candidates"]["M1"]
+    content["candidates"] = {name: first for name in ("A", "B", "C", "D")}
+    file = tmp_path / "four.yaml"
+    file.write_text(yaml.safe_dump(content))
+    place = SimpleNamespace(side_by_side=2, told="this machine", threads=1)
+    runs = SimpleNamespace(folder=tmp_path, place=place, train=train)
+    course = selection._Course(read_study(file), None, runs, False)
+    # Of a run that an older cellnet finished no time is known.
+    took = {"A": 10.0, "B": None, "C": 30.0, "D": 20.0}
+    course._first_stage = lambda name: {
+        "stage1": {"goes_on": name != "D", "reason": "chance", "seconds": took[name]}
+    }
+    with pytest.raises(Stop):
+        course.run()
+    assert asked[0] == [f"stage-1/{name}" for name in "ABCD"]
+    assert asked[1] == ["stage-2/C", "stage-2/A", "stage-2/B"]
+
+
 def test_missing_data_are_named(recipe, tmp_path, monkeypatch):
     monkeypatch.delenv("CELLNET_DATA", raising=False)
     with pytest.raises(CellnetError, match="--data DIR"):
