@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellnet import __version__
+from cellnet.answering import SmearCounts, SmearScores, answer, count_smears, score_smears
 from cellnet.cells import NEUTROPHIL
 from cellnet.errors import CellnetError
 from cellnet.intervals import FEWEST, distinct_groups
@@ -34,16 +35,11 @@ from cellnet.operating_point import (
 from cellnet.outputs import check_writable
 from cellnet.seen import count_seen, seen_warnings
 from cellnet.truth import (
-    SmearCounts,
-    SmearScores,
-    answer,
-    count_smears,
     describe_manifest,
     groups_of,
     normal_and_dysplastic,
     read_diagnoses,
     read_patients,
-    score_smears,
     suppression_of,
 )
 

@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from cellnet.answering import answer
 from cellnet.bundle import Bundle, load
 from cellnet.calibrate import calibrate
 from cellnet.cells import NEUTROPHIL
@@ -28,7 +29,6 @@ from cellnet.outputs import write_text
 from cellnet.run_folder import read_kept
 from cellnet.study import CHOICE, Study
 from cellnet.truth import (
-    answer,
     describe_manifest,
     groups_of,
     normal_and_dysplastic,

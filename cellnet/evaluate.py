@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellnet import __version__
+from cellnet.answering import Answers, answer, count_smears, score_smears
 from cellnet.calibrate import load_classifier
 from cellnet.cautions import cautions, unit_cautions
 from cellnet.cells import CLASSES, FIVE, OTHER
@@ -34,16 +35,12 @@ from cellnet.outputs import write_text
 from cellnet.seen import count_seen, seen_warnings
 from cellnet.smear import name_cells
 from cellnet.truth import (
-    Answers,
-    answer,
-    count_smears,
     describe_manifest,
     groups_of,
     normal_and_dysplastic,
     places_of,
     read_diagnoses,
     read_patients,
-    score_smears,
     suppression_of,
     unknown_labels,
 )

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from cellnet.answering import answer
 from cellnet.auc import auc
 from cellnet.bundle import Bundle
 from cellnet.duplicates import connected
 from cellnet.errors import CellnetError
 from cellnet.intervals import Estimate, bootstrap_interval, proportion
 from cellnet.manifest import COHORT_SPLITS, GROUPS, Manifest, Row, read_manifest, write_manifest
-from cellnet.truth import answer, normal_and_dysplastic, suppression_of
+from cellnet.truth import normal_and_dysplastic, suppression_of
 
 __all__ = [
     "Pool",

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from cellnet.answering import SmearCounts
 from cellnet.auc import area, auc, macro_auc
 from cellnet.cells import CLASSES, OTHER
 from cellnet.intervals import REPEATS, Estimate, distinct_groups, proportion
@@ -30,7 +31,7 @@ from cellnet.metrics import (
 from cellnet.operating_point import OperatingPoint
 from cellnet.roc import macro_curve, roc_curve
 from cellnet.smear import HOLDS, name_cells
-from cellnet.truth import SmearCounts, normal_and_dysplastic
+from cellnet.truth import normal_and_dysplastic
 
 __all__ = ["measure_cells", "measure_classes", "measure_smears"]
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from cellnet import __version__
+from cellnet.answering import Answers, answer
 from cellnet.bundle import Bundle, load
 from cellnet.cautions import cautions, unit_cautions
 from cellnet.cells import CLASSES, OTHER
@@ -30,7 +31,7 @@ from cellnet.manifest import Manifest, check_disjoint, read_manifest
 from cellnet.novelty import Insides, energy, fit_clouds, improbability, look_into
 from cellnet.outputs import write_text
 from cellnet.smear import HOLDS, name_cells
-from cellnet.truth import Answers, answer, describe_manifest
+from cellnet.truth import describe_manifest
 from cellnet.unknown_cells import (
     known_rows,
     left_out_of,

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from cellnet.answering import SmearCounts
 from cellnet.cells import CLASSES
 from cellnet.measure import measure_cells, measure_classes, measure_smears
 from cellnet.operating_point import OperatingPoint
-from cellnet.truth import SmearCounts
 
 
 def probabilities(called, top=0.9):

@@ -20,6 +20,7 @@ from bundles import PLACES, make_bundle, make_bundles, paint_cell
 from painted_cohort import PaintedCohort
 
 from cellnet import card, networks
+from cellnet.answering import answer
 from cellnet.bundle import load
 from cellnet.cells import CLASSES
 from cellnet.cli import main
@@ -32,7 +33,6 @@ from cellnet.novelty import Insides, energy, fit_clouds, improbability, look_int
 from cellnet.recipe import Recipe, read_recipe
 from cellnet.seen import pack_seen
 from cellnet.training_set import assemble
-from cellnet.truth import answer
 from cellnet.unknown import unknown
 from cellnet.unknown_measure import compare_scores, nine_columns
 from cellnet.unknown_page import render, summary, verdict
