@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cellnet.intervals import REPEATS, Estimate, bootstrap_interval, distinct_groups
+from cellnet.intervals import FEWEST, REPEATS, Estimate, bootstrap_interval, distinct_groups
 from cellnet.roc import checked
 
 __all__ = ["NEAR_END", "area", "auc", "macro_auc", "midranks", "weighted_area"]
@@ -111,9 +111,10 @@ def auc(
     """Area under the ROC curve with its 95 % interval.
 
     The interval is DeLong's for independent items, and a bootstrap over groups where groups hold
-    several items. Where these collapse, and near an end of the scale, where they are far too narrow
-    (at areas over 0.999 they hold the true one four times in five, even with hundreds of items),
-    Newcombe's interval is given instead, on the numbers of items or groups; ``method`` says which.
+    several items. Where these collapse, with fewer than `FEWEST` groups of either kind, and near an
+    end of the scale, where they are far too narrow (at areas over 0.999 they hold the true one four
+    times in five, even with hundreds of items), Newcombe's interval is given instead, on the
+    numbers of items or groups; ``method`` says which.
 
     Args:
         positive: (n,) bool, the truth.
@@ -153,7 +154,9 @@ def auc(
         resampled = weighted_area(positive, score)
         interval = bootstrap_interval(resampled, positive, number, repeats, seed)[0]
         sizes = (float(len(np.unique(number[positive]))), float(len(np.unique(number[~positive]))))
-    if interval is None or not NEAR_END < value < 1 - NEAR_END or interval[0] == interval[1]:
+    few = number is not None and min(sizes) < FEWEST
+    at_end = not NEAR_END < value < 1 - NEAR_END
+    if interval is None or few or at_end or interval[0] == interval[1]:
         method, interval = "newcombe", _newcombe(value, *sizes)
     return Estimate(value, interval, len(positive), method)
 

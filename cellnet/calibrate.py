@@ -187,10 +187,13 @@ def fit_point(
                 "classifier": classifier.identity(),
             },
         )
-        other, other_fit = _fit_smears(
-            known, minimum_neutrophils, {"split": BY_SMEAR, "neutrophils": by_label}
-        )
-        also["smear_by_known_neutrophils"] = {"threshold": other, **other_fit.to_json()}
+        try:
+            other, other_fit = _fit_smears(
+                known, minimum_neutrophils, {"split": BY_SMEAR, "neutrophils": by_label}
+            )
+            also["smear_by_known_neutrophils"] = {"threshold": other, **other_fit.to_json()}
+        except CellnetError as error:  # it decides nothing, so it may not fail what does
+            log.warning("no threshold over the manifest's own neutrophils: %s", error)
     return OperatingPoint(
         cutoff=cutoff,
         threshold=threshold,

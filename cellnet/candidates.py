@@ -14,16 +14,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cellnet.answering import answer
+import numpy as np
+
+from cellnet.answering import answer, is_called_neutrophil
 from cellnet.bundle import Bundle, load
-from cellnet.calibrate import calibrate
+from cellnet.calibrate import calibrate, load_classifier
 from cellnet.cells import NEUTROPHIL
 from cellnet.errors import CellnetError, NoBetterThanGuessing
 from cellnet.evaluate import evaluate
 from cellnet.folds import HALF
 from cellnet.intervals import proportion
 from cellnet.manifest import Manifest, check_disjoint
-from cellnet.metrics import balanced_accuracy
+from cellnet.metrics import balanced_accuracy, sign_test
 from cellnet.operating_point import OperatingPoint, read_operating_point
 from cellnet.outputs import write_text
 from cellnet.run_folder import read_kept
@@ -37,9 +39,19 @@ from cellnet.truth import (
     suppression_of,
 )
 
-__all__ = ["check_cohort", "choose", "measure_candidate", "proof_of_concept", "standing"]
+__all__ = [
+    "check_cohort",
+    "check_namer",
+    "choose",
+    "measure_candidate",
+    "proof_of_concept",
+    "standing",
+]
 
 log = logging.getLogger(__name__)
+
+SIGNIFICANT = 0.05
+"""What chance alone explains with a lower probability is taken for a difference."""
 
 BY_CELL, BY_SMEAR, PROOF = "test-by-cell", "test-by-smear", "proof-of-concept"
 WAYS = {
@@ -93,6 +105,41 @@ def check_cohort(cohort: Manifest, minimum_neutrophils: int = 1) -> None:
                 f"healthy ones, with their diagnoses in truth.csv and {minimum_neutrophils} "
                 f"neutrophils or more; it has {len(enough)} of so many among {len(neutrophils)}; "
                 "give more, or lower minimum_neutrophils in the recipe"
+            )
+
+
+def check_namer(
+    cohort: Manifest, classifier: Bundle, minimum_neutrophils: int, progress: bool = True
+) -> None:
+    """Check, before hours of training, that Model 1 finds the neutrophils of the smears.
+
+    Thresholds are fitted on the cells that it calls neutrophil, as the program runs, and of another
+    laboratory's stain it may call few.
+
+    Args:
+        cohort: The cohort, as `check_cohort` accepts it.
+        classifier: Model 1.
+        minimum_neutrophils: Smears with fewer take no part.
+        progress: Show a bar on standard error.
+
+    Raises:
+        CellnetError: Too few smears of one diagnosis have so many, or no image could be used.
+    """
+    diagnoses = read_diagnoses(cohort)
+    for split in (BY_SMEAR, PROOF):
+        rows = cohort.split(split)
+        found = answer(classifier, cohort, rows, progress)
+        called = is_called_neutrophil(found.outputs)
+        named = Counter(row.smear for row, yes in zip(found.rows, called, strict=True) if yes)
+        labelled = Counter(row.smear for row in rows if row.label == NEUTROPHIL)
+        enough = {smear for smear, number in named.items() if number >= minimum_neutrophils}
+        if {diagnoses[split, smear] for smear in enough} != {True, False}:
+            raise CellnetError(
+                f"{classifier.name} finds too few neutrophils in the smears of '{split}' of "
+                f"{cohort.file}: {named.total()} where the manifest has {labelled.total()}, and "
+                f"smears of both diagnoses with {minimum_neutrophils} or more are needed; name "
+                "another classifier in the recipe, 'none' to count the manifest's own neutrophils, "
+                "or lower minimum_neutrophils, and begin in another --run"
             )
 
 
@@ -233,8 +280,10 @@ def choose(measured: dict[str, dict[str, Any]], parameters: dict[str, int]) -> d
 
     Returns:
         ``name`` (None where no candidate could be judged), ``rule``, ``order`` from first to last,
-        and ``also_possible``: the others whose interval holds the winner's diagnostic accuracy, so
-        that chance alone may have put them behind it.
+        ``p_values`` by candidate: how likely it is that two equally good ones differ as much on
+        these smears as it does from the winner (`cellnet.metrics.sign_test`, by patient where
+        patients are known), and ``also_possible``: the others of over 0.05, so that chance alone
+        may have put them behind.
     """
 
     def rank(name: str) -> tuple[float, float, float, int]:
@@ -253,28 +302,49 @@ def choose(measured: dict[str, dict[str, Any]], parameters: dict[str, int]) -> d
         if found["failed"] is None and found["by_smear"]["accuracy"]["value"] is not None
     ]
     order = sorted(judged, key=rank)
-    best = measured[order[0]]["by_smear"]["accuracy"]["value"] if order else None
+    p_values = {
+        name: _chance(measured[order[0]]["by_smear"], measured[name]["by_smear"])
+        for name in order[1:]
+    }
     return {
         "name": order[0] if order else None,
         "rule": CHOICE,
         "order": order,
-        "also_possible": [
-            name for name in order[1:] if measured[name]["by_smear"]["accuracy"]["ci95"][1] >= best
-        ],
+        "p_values": p_values,
+        "also_possible": [name for name, found in p_values.items() if found > SIGNIFICANT],
     }
+
+
+def _chance(winner: dict[str, Any], other: dict[str, Any]) -> float:
+    """How likely chance alone makes two of a kind judge the same smears so differently."""
+    right = [
+        {
+            row["smear"]: (row["decision"] == "mds-suspected") == (row["diagnosis"] == "mds")
+            for row in found["smears"]
+            if row["decision"] != "indeterminate"
+        }
+        for found in (winner, other)
+    ]
+    both = [
+        row for row in winner["smears"] if row["smear"] in right[0] and row["smear"] in right[1]
+    ]
+    difference = [float(right[0][row["smear"]]) - right[1][row["smear"]] for row in both]
+    return sign_test(np.array(difference), np.array([row.get("patient", "") for row in both]))
 
 
 def _fitted(bundle: Bundle, cohort: Manifest, study: Study, progress: bool) -> OperatingPoint:
     """The operating point of these weights on this cohort; fitted where there is none yet.
 
-    One of before cuts had intervals is fitted again.
+    One that was fitted with other diagnoses or another classifier is fitted again, and so is one of
+    before cuts had intervals.
     """
     if (bundle.folder / "operating_point.json").exists():
         point = read_operating_point(bundle.folder)
-        same = describe_manifest(cohort)["manifest_sha256"]
+        on = point.smear.fitted_on
         if (
             point.weights_sha256 == bundle.sha256
-            and point.smear.fitted_on.get("manifest_sha256") == same
+            and _is_of(on, cohort)
+            and on.get("classifier") == _identity(load_classifier(study.classifier))
             and point.minimum_neutrophils == study.minimum_neutrophils
             and point.cell.cut is not None
             and point.smear.cut is not None
@@ -298,13 +368,24 @@ def _evaluated(
     if (
         isinstance(found, dict)
         and found["model"]["sha256"] == bundle.sha256
-        and found["data"]["manifest_sha256"] == describe_manifest(cohort)["manifest_sha256"]
+        and _is_of(found["data"], cohort)
+        and found["classifier"] == point.smear.fitted_on.get("classifier")
         and found["operating_point"]["created"] == point.created
     ):
         return found
     found = evaluate(bundle, cohort, split, classifier=study.classifier, progress=progress)
     write_text(file, json.dumps(found, indent=1, allow_nan=False) + "\n")
     return found
+
+
+def _is_of(described: dict[str, Any], cohort: Manifest) -> bool:
+    """Whether something was made of these cells with these diagnoses."""
+    known = describe_manifest(cohort)
+    return all(described.get(key) == known.get(key) for key in ("manifest_sha256", "truth_sha256"))
+
+
+def _identity(classifier: Bundle | None) -> dict[str, Any] | None:
+    return None if classifier is None else classifier.identity()
 
 
 def _smears(evaluated: dict[str, Any], split: str) -> dict[str, Any]:

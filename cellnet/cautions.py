@@ -60,15 +60,20 @@ def cautions(
 
 
 def unit_cautions(rows: Sequence[Row], column: str | None) -> list[str]:
-    """Say so where patients are known and are not the unit of the intervals.
+    """Say so where patients are known and are not the unit of the intervals of every cell.
 
     Args:
         rows: The cells that were measured.
         column: What the intervals go by, from `groups_of`.
     """
     known = sum(bool(row.patient) for row in rows)
-    if not known or column == "patient":
+    if not known or (column == "patient" and known == len(rows)):
         return []
+    if column == "patient":
+        return [
+            f"the patient of {len(rows) - known} of {len(rows)} cells is not known; of these the "
+            "intervals go by smear or source cell, and are too narrow where a patient gave several"
+        ]
     unit = "cell" if column is None else column.replace("_", " ")
     why = "" if known == len(rows) else f" of {known} of {len(rows)} cells"
     return [

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from cellnet.cautions import unit_cautions
 from cellnet.cells import CLASSES, GRANULARITY, NEUTROPHIL
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.images import decode_image, read_bytes
@@ -145,6 +146,7 @@ def find_cells(
         if not rows:
             raise CellnetError(f"the split '{split or SPLIT}' of {manifest.file} has no neutrophil")
     by, groups = groups_of(rows)
+    warnings += unit_cautions(rows, by)
     cells = [
         Cell(
             manifest.path_of(row),

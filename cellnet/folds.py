@@ -22,7 +22,7 @@ from cellnet.auc import auc
 from cellnet.bundle import Bundle
 from cellnet.duplicates import connected
 from cellnet.errors import CellnetError
-from cellnet.intervals import Estimate, bootstrap_interval, proportion
+from cellnet.intervals import FEWEST, Estimate, bootstrap_interval, proportion
 from cellnet.manifest import COHORT_SPLITS, GROUPS, Manifest, Row, read_manifest, write_manifest
 from cellnet.truth import normal_and_dysplastic, suppression_of
 
@@ -393,8 +393,9 @@ def flattery(pool: Pool, by_group: np.ndarray, by_image: np.ndarray) -> dict[str
     ends = bootstrap_interval(
         lambda weights: float(weights @ gain / weights.sum()), np.zeros(len(gain)), groups
     )[0]
-    if ends is None or ends[0] == ends[1]:
-        # No two answers differ: as many may as the exact interval of that share allows.
+    if ends is None or ends[0] == ends[1] or len(np.unique(groups)) < FEWEST:
+        # No two answers differ, or too few groups for a bootstrap: as many may as the exact
+        # interval of that share allows.
         method = "exact on the cells that differ"
         most = proportion(gain != 0, groups).ci95[1]
         ends = (max(-1.0, value - most), min(1.0, value + most))

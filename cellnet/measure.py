@@ -369,14 +369,16 @@ def measure_smears(
         "smears": [
             {
                 "smear": name,
+                **({"patient": patient} if patient else {}),
                 "diagnosis": "mds" if mds else "healthy",
                 "neutrophils": int(neutrophils),
                 "dysplastic": int(dysplastic),
                 "dysplastic_fraction": None if np.isnan(share) else float(share),
                 "decision": names[decision],
             }
-            for name, mds, neutrophils, dysplastic, share, decision in zip(
+            for name, patient, mds, neutrophils, dysplastic, share, decision in zip(
                 counts.names,
+                [""] * len(counts.names) if counts.patients is None else counts.patients.tolist(),
                 counts.mds,
                 counts.neutrophils,
                 counts.dysplastic,

@@ -31,6 +31,7 @@ __all__ = [
     "f1_scores",
     "one_against_all",
     "reliability",
+    "sign_test",
     "spearman",
     "spearman_within",
 ]
@@ -366,3 +367,26 @@ def spearman_within(
         seed,
     )[0]
     return Estimate(float(found.mean()), interval, len(found), "bootstrap by group")
+
+
+def sign_test(difference: np.ndarray, groups: np.ndarray | None = None) -> float:
+    """Whether chance alone explains that one of two judges of the same items is right more often.
+
+    The exact sign test, two-sided. Of single items that both judge it is McNemar's exact test; of
+    groups each counts once, for the judge that is right more often in it.
+
+    Args:
+        difference: (n,) float, for each item how much more right the first judge is than the second
+            (1, 0 or -1 where right is right).
+        groups: (n,) group of each item, or None.
+
+    Returns:
+        The probability, were both equally good, of a split at least as uneven; 1 where they never
+        differ.
+    """
+    difference = np.asarray(difference, dtype=np.float64)
+    number = distinct_groups(groups, len(difference))
+    units = difference if number is None else np.bincount(number, difference)
+    more, less = int(np.count_nonzero(units > 0)), int(np.count_nonzero(units < 0))
+    tail = sum(math.comb(more + less, k) for k in range(min(more, less) + 1))
+    return min(1.0, 2 * tail / 2 ** (more + less))

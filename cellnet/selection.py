@@ -36,6 +36,7 @@ import numpy as np
 from cellnet import __version__, candidates, folds, jobs
 from cellnet.bundle import load
 from cellnet.calibrate import load_classifier
+from cellnet.cautions import unit_cautions
 from cellnet.errors import CellnetError
 from cellnet.manifest import COHORT_SPLITS, SPLITS, Manifest, counts, read_manifest
 from cellnet.measured_page import require_plots
@@ -44,7 +45,7 @@ from cellnet.run_folder import claim, claim_data, data_of, folder_of, release
 from cellnet.study import FIRST, SECOND, Study, read_study
 from cellnet.study_runs import StudyRuns, epochs_of
 from cellnet.training_set import assemble
-from cellnet.truth import describe_manifest
+from cellnet.truth import describe_manifest, groups_of
 
 __all__ = ["SCHEMA", "select"]
 
@@ -89,11 +90,14 @@ def select(
     _require_training()
     folder = folder_of(run, study.name)
     images = data_of(data, "a study")
-    load_classifier(study.classifier)
+    namer = load_classifier(study.classifier)
     made = claim(folder, study, resume)
     with hold(folder, "runs a study"):
         try:
             cohort = _prepare(study, images, folder)
+            if namer is not None and not (folder / FIRST).exists():
+                log.info("asking %s for the neutrophils of the smears", namer.name)
+                candidates.check_namer(cohort, namer, study.minimum_neutrophils, progress)
         except CellnetError:
             release(folder, made)
             raise
@@ -112,18 +116,19 @@ def _require_training() -> None:
 
 def _prepare(study: Study, data: Path, folder: Path) -> Manifest:
     """The cohort that all runs share, made in the study's folder where the data are none."""
-    own = folder / "cohort"
+    own, checked = folder / "cohort", False
     if own.is_symlink() and not own.exists():
         own.unlink()  # to a cohort that has moved
     if (data / "manifest.csv").exists() and not own.exists():
         given = read_manifest(data)
         if {row.split for row in given.rows} & (set(COHORT_SPLITS) - set(SPLITS)):
             _check(study, given)
+            checked = True
             claim_data(data, folder)
             own.symlink_to(data.resolve())
     assemble(study.run_of(next(iter(study.candidates)), FIRST), data, folder, study.plan())
     cohort = read_manifest(own)
-    if not own.is_symlink():
+    if not checked:
         _check(study, cohort)
     return cohort
 
@@ -236,6 +241,7 @@ class _Course:
             # Of equals the later is kept, as the run does.
             "epoch_kept": len(rows) - watched[::-1].index(max(watched)),
             "validation_accuracy": [row["val_accuracy"] for row in rows],
+            "validation_balanced_accuracy": [row["val_balanced_accuracy"] for row in rows],
             "training_loss": [row["loss"] for row in rows],
             **self.runs.time_of(f"{stage}/{name}"),
         }
@@ -350,6 +356,14 @@ class _Course:
                 "and the winner was chosen there: what stands in these tables is optimistic; "
                 "proof-of-concept decided nothing"
             )
+        if self.study.data.drawn:
+            told.append(
+                f"{100 * self.study.data.drawn:g} % of the images that each class gave to an epoch "
+                "were drawn, not photographed (data.drawn in the recipe; 0 leaves them out); none "
+                "is validated or tested on"
+            )
+        validated = self.cohort.split("validation")
+        told += unit_cautions(validated, groups_of(validated)[0])
         parts = [part["stage2"] or {} for part in found.values()] + [proof or {}]
         for part in parts:
             told += part.pop("warnings", [])

@@ -50,7 +50,7 @@ def render(report: dict[str, Any]) -> str:
     plots = {
         "first": picture(
             lambda axes: _first_stage(axes, report),
-            "Validation accuracy of each candidate in each epoch of the first stage",
+            "Balanced validation accuracy of each candidate in each epoch of the first stage",
             width=9.0,
         ),
         "second": picture(
@@ -143,9 +143,14 @@ def _told(estimate: dict[str, Any]) -> str:
 def _first_stage(axes: Axes, report: dict[str, Any]) -> None:
     rule = report["recipe"]["first_stage"]
     courses = {name: found["stage1"] for name, found in report["candidates"].items()}
+    # What the rule looks at; reports of before it was kept have the other alone.
+    known = all("validation_balanced_accuracy" in course for course in courses.values())
     chance = 100 * rule["chance"]
     axes.axhspan(chance - 100 * rule["margin"], chance + 100 * rule["margin"], color="#f1f2f5")
-    _courses(axes, report, courses, rule["chance"], "chance")
+    shown = "validation_balanced_accuracy" if known else "validation_accuracy"
+    _courses(axes, report, courses, rule["chance"], "chance", shown)
+    if known:
+        axes.set_ylabel("balanced validation accuracy, %")
 
 
 def _courses(
@@ -154,8 +159,9 @@ def _courses(
     courses: dict[str, Any],
     line: float | None,
     line_is: str,
+    shown: str = "validation_accuracy",
 ) -> None:
-    """Validation accuracy by epoch; a candidate keeps its colour, and dashes where it goes out."""
+    """A figure by epoch; a candidate keeps its colour, and dashes where it goes out."""
     from matplotlib.ticker import MaxNLocator
 
     names = list(report["candidates"])
@@ -165,7 +171,7 @@ def _courses(
         dropped = not course.get("goes_on", True)
         axes.plot(
             range(1, course["epochs"] + 1),
-            [100 * value for value in course["validation_accuracy"]],
+            [100 * value for value in course[shown]],
             color=COLOURS[number % len(COLOURS)],
             lw=1.8,
             ls=(0, (3, 2)) if dropped else "-",
@@ -175,7 +181,7 @@ def _courses(
         )
         axes.plot(
             course["epochs"],
-            100 * course["validation_accuracy"][-1],
+            100 * course[shown][-1],
             "o",
             color=COLOURS[number % len(COLOURS)],
             ms=6,

@@ -9,6 +9,7 @@ stored in the end are trained on all cells; what they are worth is what the fold
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -31,7 +32,7 @@ from cellnet.features import Extractor, extract, open_extractor
 from cellnet.folds import deal, tied
 from cellnet.manifest import Manifest, Row
 from cellnet.outputs import write_text
-from cellnet.run_folder import read_measured
+from cellnet.run_folder import read_kept, read_measured
 from cellnet.seen import bundles_of_file, unseen
 from cellnet.tensorflow_import import import_tensorflow
 from cellnet.training_set import prepared_cells
@@ -89,6 +90,7 @@ def run(recipe: SvmStudy, data: Path, folder: Path) -> dict[str, Any]:
     groups = tied(cells.rows)
     _check_folds(cells, groups, recipe.folds)
     folds = deal(cells.truth.tolist(), groups, recipe.folds, recipe.seed)
+    _bind_division(folder, cells.rows, folds)
     log.info(
         "%s: %d cells of %s in %d folds",
         recipe.name,
@@ -126,6 +128,25 @@ def run(recipe: SvmStudy, data: Path, folder: Path) -> dict[str, Any]:
         "warnings": _warnings(recipe, cells, results, unknown),
         "results": results,
     }
+
+
+def _bind_division(folder: Path, rows: Sequence[Row], folds: np.ndarray) -> None:
+    """Keep how the cells are dealt out, so that no report mixes machines of two divisions.
+
+    Raises:
+        CellnetError: The folder was begun with another division.
+    """
+    lines = "".join(f"{row.sha256} {fold}\n" for row, fold in zip(rows, folds, strict=True))
+    dealt = {"sha256": hashlib.sha256(lines.encode()).hexdigest()}
+    file = folder / "folds.json"
+    begun = read_kept(file, "it says how cells were dealt out, so choose another --run")
+    if begun is None:
+        write_text(file, json.dumps(dealt) + "\n")
+    elif begun != dealt:
+        raise CellnetError(
+            f"{file}: the cells are dealt out otherwise than when this run was begun, with other "
+            "data or by another version of cellnet; choose another --run"
+        )
 
 
 def _open(source: FeatureSource, seed: int) -> Extractor:

@@ -37,6 +37,8 @@ _ROUNDING = 1e-4  # manifests write g with four decimals
 
 DIAGNOSES = ("mds", "healthy")
 
+TRUTH = "truth.csv"
+
 
 def suppression_of(rows: Sequence[Row]) -> np.ndarray:
     """Share of granules taken out of each row's cell.
@@ -121,10 +123,12 @@ def groups_of(rows: Sequence[Row], by: str = "auto") -> tuple[str | None, np.nda
     Args:
         rows: n rows.
         by: ``patient``, ``smear``, ``source_cell``, ``none``, or ``auto``: the first of these three
-            that every row has.
+            that any row has. Of a row that lacks it, the next that it has is the unit: a name that
+            is missing makes nobody else's cells independent.
 
     Returns:
-        The column's name and (n,) names, or None twice where nothing ties cells together.
+        The column's name and (n,) names, empty where nothing is known that ties the row to others;
+        None twice where nothing ties cells together.
 
     Raises:
         CellnetError: where the column is unknown, or no row has it.
@@ -133,10 +137,9 @@ def groups_of(rows: Sequence[Row], by: str = "auto") -> tuple[str | None, np.nda
     if by == "none":
         return None, None
     if by == "auto":
-        for column in columns:
-            names = np.array([getattr(row, column) for row in rows])
-            if len(names) and (names != "").all():
-                return column, names
+        for place, column in enumerate(columns):
+            if any(getattr(row, column) for row in rows):
+                return column, _units(rows, columns[place:])
         return None, None
     if by not in columns:
         raise CellnetError(f"cells are grouped by {', '.join(columns)}, none or auto, not by {by}")
@@ -144,6 +147,24 @@ def groups_of(rows: Sequence[Row], by: str = "auto") -> tuple[str | None, np.nda
     if not (names != "").any():
         raise CellnetError(f"cells cannot be grouped by {by}: no row of the manifest names one")
     return by, names
+
+
+def _units(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
+    """What ties each row to others, by the first of the columns that it has; (n,) names."""
+    # One cell's patient is that of its smear's other cells.
+    patient_of = {(row.split, row.smear): row.patient for row in rows if row.patient and row.smear}
+
+    def unit(row: Row) -> str:
+        for column in columns:
+            name = getattr(row, column)
+            if column == "patient" and not name:
+                name = patient_of.get((row.split, row.smear), "")
+            if name:
+                # A smear that is called as a patient is must not become that patient.
+                return name if column == columns[0] else f"{column} {name}"
+        return ""
+
+    return np.array([unit(row) for row in rows])
 
 
 def read_diagnoses(manifest: Manifest) -> dict[tuple[str, str], bool]:
@@ -204,7 +225,7 @@ def read_patients(manifest: Manifest) -> dict[tuple[str, str], str]:
 def _read_truth(manifest: Manifest) -> tuple[Path, list[dict[str, str]]]:
     """Read the lines of ``truth.csv`` beside a manifest."""
     folder = manifest.file.parent if manifest.file else manifest.root
-    file = folder / "truth.csv"
+    file = folder / TRUTH
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             return file, list(csv.DictReader(stream))
@@ -220,12 +241,14 @@ def _read_truth(manifest: Manifest) -> tuple[Path, list[dict[str, str]]]:
 def describe_manifest(manifest: Manifest) -> dict[str, Any]:
     """Name a manifest so that it can be told again: its folder's name, its hash, how it was made.
 
+    The hash of ``truth.csv`` stands beside, where there is one: other diagnoses are other data.
     No absolute path is given away: the description goes into files that are shipped.
     """
     file = manifest.file or manifest.root / "manifest.csv"
     described: dict[str, Any] = {"manifest": f"{file.resolve().parent.name}/{file.name}"}
-    if file.is_file():
-        described["manifest_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    for key, known in (("manifest_sha256", file), ("truth_sha256", file.parent / TRUTH)):
+        if known.is_file():
+            described[key] = hashlib.sha256(known.read_bytes()).hexdigest()
     for key in ("adapter", "seed", "dropped", "simulated", "repeats"):
         if manifest.about.get(key) is not None:
             described[key] = manifest.about[key]

@@ -230,7 +230,9 @@ def tied(
         CellnetError: The column is unknown, or no cell of the manifest has it.
     """
     alone = set(map(id, strangers.manifest.rows)) if strangers else set()
-    column, _ = groups_of([row for row in rows if id(row) not in alone], by)
+    others = [row for row in rows if id(row) not in alone]
+    column, names = groups_of(others, by)
     if column is None:
         return None, None
-    return column, np.array([getattr(row, column) for row in rows])
+    name_of = {id(row): name for row, name in zip(others, names, strict=True)}
+    return column, np.array([name_of.get(id(row), "") for row in rows])

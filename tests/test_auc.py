@@ -62,6 +62,19 @@ def test_auc_by_group_is_wider():
     assert grouped.ci95[1] - grouped.ci95[0] > 2 * (alone.ci95[1] - alone.ci95[0])
 
 
+def test_auc_of_a_handful_of_groups_takes_newcombes_interval():
+    """Bootstrap samples of four patients hardly differ."""
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(20), 10)
+    positive = groups % 2 == 0
+    score = rng.normal(size=200) + positive
+    many = auc(positive, score, groups=groups)
+    few = auc(positive, score, groups=groups % 8)
+    assert (many.method, few.method) == ("bootstrap by group", "newcombe")
+    assert few.value == many.value
+    assert np.diff(few.ci95) > 1.5 * np.diff(many.ci95)
+
+
 def test_auc_of_one_class_is_undefined():
     assert auc(np.array([True, True]), np.array([0.1, 0.2])).value is None
     assert area(np.array([True]), np.array([0.1])) is None

@@ -16,7 +16,14 @@ from painted_cohort import PaintedCohort, painted_cohort
 
 from cellnet import candidates
 from cellnet.bundle import load
-from cellnet.candidates import check_cohort, choose, measure_candidate, proof_of_concept, standing
+from cellnet.candidates import (
+    check_cohort,
+    check_namer,
+    choose,
+    measure_candidate,
+    proof_of_concept,
+    standing,
+)
 from cellnet.errors import CellnetError
 from cellnet.manifest import read_manifest, write_manifest
 from cellnet.operating_point import read_operating_point
@@ -102,6 +109,21 @@ def test_few_cells_drop_nobody(tmp_path, study):
     made = train_side(PaintedCohort(tmp_path / "cohort"), 5, 0).write()
     found = standing(load(constant_bundle(tmp_path)), made, study, progress=False)
     assert found["accuracy"]["value"] == 0.5
+    assert found["goes_on"]
+
+
+def test_a_patient_who_is_not_named_makes_no_other_cell_independent(tmp_path, study):
+    """Of twenty patients, half of them called wrongly throughout, nothing can be said."""
+    made = PaintedCohort(tmp_path / "cohort")
+    made.cell("train", g=0.1)
+    for number in range(400):
+        good, normal = number % 20 < 10, number % 40 < 20
+        made.cell("validation", g=0.1 if normal else 0.8, score=0.9 if good == normal else 0.1,
+                  patient=f"p{number % 20}" if number else "")  # fmt: skip
+    bundle = load(make_bundle(tmp_path, "dysplasianet"))
+    found = standing(bundle, made.write(), study, progress=False)
+    assert found["accuracy"]["value"] == 0.5
+    assert found["groups"] == {"by": "patient", "n": 21}
     assert found["goes_on"]
 
 
@@ -194,6 +216,29 @@ def test_what_was_measured_before_is_read_again(run, cohort, study, monkeypatch)
         measure_candidate(run, cohort, study, progress=False)
 
 
+def test_a_corrected_diagnosis_is_measured_anew(run, cohort, study):
+    first = measure_candidate(run, cohort, study, progress=False)
+    proof_of_concept(run, cohort, study, progress=False)
+    truth = cohort.root / "truth.csv"
+    text = truth.read_text()
+    for smear in ("a-mds-0", "b-mds-0"):
+        assert f"{smear},mds" in text
+        text = text.replace(f"{smear},mds", f"{smear},healthy")
+    truth.write_text(text)
+    again = measure_candidate(run, cohort, study, progress=False)
+    assert (first["by_smear"]["mds"], again["by_smear"]["mds"]) == (4, 3)
+    assert again["threshold"] > first["threshold"]
+    assert proof_of_concept(run, cohort, study, progress=False)["mds"] == 3
+
+
+def test_another_classifier_measures_anew(run, cohort, study, tmp_path):
+    first = measure_candidate(run, cohort, study, progress=False)
+    named = study.model_copy(update={"classifier": str(make_bundle(tmp_path / "own", "model1"))})
+    again = measure_candidate(run, cohort, named, progress=False)
+    assert first["by_smear"]["neutrophils"] != again["by_smear"]["neutrophils"]
+    assert measure_candidate(run, cohort, study, progress=False) == first
+
+
 def test_a_network_that_tells_nothing_apart_fails_and_stops_nobody(tmp_path, cohort, study):
     run = constant_bundle(tmp_path / "flat").rename(tmp_path / "flat" / "bundle").parent
     found = measure_candidate(run, cohort, study, progress=False)
@@ -239,12 +284,23 @@ def test_smears_of_one_patient_are_one_unit(run, tmp_path, study):
 # --- the choice --------------------------------------------------------------------------------
 
 
-def entry(accuracy, auc=1.0, by_cell=1.0, ci95=None):
+def entry(accuracy, auc=1.0, by_cell=1.0, wrong=(), smears=40, patients=None):
+    """What was measured of a candidate; the numbers of the smears that it judges wrongly."""
+    rows = [
+        {
+            "smear": f"s{number}",
+            **({"patient": f"p{number % patients}"} if patients else {}),
+            "diagnosis": "mds" if number % 2 else "healthy",
+            "decision": "mds-suspected" if number % 2 != (number in wrong) else "no-dysplasia",
+        }
+        for number in range(smears)
+    ]
     return {
         "failed": None,
         "by_smear": {
-            "accuracy": {"value": accuracy, "ci95": ci95 or [0.0, accuracy]},
+            "accuracy": {"value": accuracy},
             "auc": {"value": auc},
+            "smears": rows,
         },
         "by_cell": {"accuracy": {"value": by_cell}},
     }
@@ -276,15 +332,31 @@ def test_the_winner(measured, parameters, order):
 
 
 def test_who_may_be_behind_by_chance():
+    """Also where the winner is right on every smear, and others on all but a few."""
     found = choose(
         {
-            "A": entry(0.95, ci95=[0.90, 0.98]),
-            "B": entry(0.93, ci95=[0.88, 0.97]),
-            "C": entry(0.80, ci95=[0.70, 0.90]),
+            "A": entry(1.0),
+            "B": entry(0.975, wrong=[3]),
+            "C": entry(0.875, wrong=range(5)),
+            "D": entry(0.85, wrong=range(6)),
         },
-        {"A": 1, "B": 1, "C": 1},
+        dict.fromkeys("ABCD", 1),
     )
-    assert found["also_possible"] == ["B"]
+    assert found["p_values"] == {"B": 1.0, "C": 2 / 2**5, "D": 2 / 2**6}
+    assert found["also_possible"] == ["B", "C"]
+
+
+def test_smears_of_one_patient_tell_candidates_apart_once():
+    measured = {"A": entry(1.0, patients=4), "B": entry(0.85, wrong=range(0, 24, 4), patients=4)}
+    found = choose(measured, {"A": 1, "B": 1})
+    assert found["p_values"] == {"B": 1.0}  # all six are of one patient
+
+
+def test_smears_without_a_decision_compare_nothing():
+    measured = {"A": entry(1.0), "B": entry(0.85, wrong=range(6))}
+    for row in measured["B"]["by_smear"]["smears"][:6]:
+        row["decision"] = "indeterminate"
+    assert choose(measured, {"A": 1, "B": 1})["p_values"] == {"B": 1.0}
 
 
 def test_nobody_wins_where_nobody_could_be_judged():
@@ -298,6 +370,24 @@ def test_nobody_wins_where_nobody_could_be_judged():
 
 def test_a_whole_cohort_is_accepted(cohort):
     check_cohort(cohort)
+
+
+def test_a_classifier_that_finds_the_neutrophils_is_accepted(cohort, tmp_path):
+    check_namer(cohort, load(make_bundle(tmp_path / "own", "model1")), 10, progress=False)
+
+
+def test_a_classifier_that_finds_too_few_is_told_before_training(tmp_path):
+    made = train_side(painted_cohort(tmp_path / "cohort"), 10, 0)
+    for number in range(4):
+        # A stain that the classifier does not know: neutrophils that look like something else.
+        for _ in range(12):
+            made.cell("proof-of-concept", g=0.1, smear=f"b-pale-{number}", painted="monocyte")
+        made.truth.append(("proof-of-concept", f"b-pale-{number}", "healthy"))
+    made.rows = [row for row in made.rows if not row.smear.startswith("b-healthy")]
+    cohort = made.write()
+    check_cohort(cohort)
+    with pytest.raises(CellnetError, match="finds too few neutrophils.*'proof-of-concept'.*'none'"):
+        check_namer(cohort, load(make_bundle(tmp_path / "own", "model1")), 10, progress=False)
 
 
 def rewrite(cohort, keep):

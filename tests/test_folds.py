@@ -270,6 +270,18 @@ def test_flattery_is_the_paired_difference():
     assert flattery(pool, right, worse)["value"] == pytest.approx(-share)
 
 
+def test_a_handful_of_groups_gives_flattery_no_false_certainty():
+    normal = np.tile([True, False], 20)
+    pool = Pool([None] * 40, normal, np.repeat(np.arange(4), 10))
+    right = np.where(normal, 0.9, 0.1)
+    worse = right.copy()
+    worse[:4] = 1 - worse[:4]
+    found = flattery(pool, worse, right)
+    assert found["value"] == pytest.approx(0.1)
+    assert found["method"] == "exact on the cells that differ"
+    assert found["ci95"][0] < -0.3 and found["ci95"][1] > 0.5
+
+
 def test_where_no_answer_differs_the_interval_still_has_a_width():
     normal = np.tile([True, False], 10)
     pool = Pool([None] * 20, normal, np.repeat(np.arange(10), 2))

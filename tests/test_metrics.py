@@ -15,6 +15,7 @@ from cellnet.metrics import (
     f1_scores,
     one_against_all,
     reliability,
+    sign_test,
     spearman,
     spearman_within,
 )
@@ -154,3 +155,21 @@ def test_needs_numpy_alone():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert json.loads(done.stdout) == []
+
+
+def test_the_sign_test_by_hand_and_against_scipy():
+    stats = pytest.importorskip("scipy.stats")
+    difference = np.array([1.0] * 7 + [-1.0] * 2 + [0.0] * 30)
+    assert sign_test(difference) == pytest.approx(2 * (1 + 9 + 36) / 2**9)
+    assert sign_test(difference) == pytest.approx(stats.binomtest(2, 9).pvalue)
+    assert sign_test(-difference) == sign_test(difference)
+    assert sign_test(np.zeros(5)) == sign_test(np.zeros(0)) == 1.0
+    assert sign_test(np.array([1.0, -1.0])) == 1.0
+
+
+def test_the_sign_test_counts_a_group_once():
+    difference = np.array([1.0] * 6 + [-1.0] * 2)
+    groups = np.array(["a"] * 4 + ["b", "", "b", "c"])
+    # a is for the first, b even, the one without a name for the first, c for the second.
+    assert sign_test(difference, groups) == 1.0
+    assert sign_test(difference, np.array([*"abcdef", "", ""])) == sign_test(difference)

@@ -29,9 +29,21 @@ def test_suppression_and_its_two_kinds():
     assert dysplastic.tolist() == [False, True, True, False, False, False]
 
 
+def test_a_name_that_is_missing_makes_nobody_else_independent():
+    rows = [row(patient="p", source_cell="1"), row(patient="p", source_cell="2"),
+            row(smear="p"), row(smear="p"), row(source_cell="1"), row()]  # fmt: skip
+    column, names = groups_of(rows)
+    assert column == "patient"
+    assert names.tolist() == ["p", "p", "smear p", "smear p", "source_cell 1", ""]
+    # Of another set the smear may be another one.
+    rows = [row(patient="p", smear="a", split="x"), row(smear="a", split="y")]
+    assert groups_of(rows)[1].tolist() == ["p", "smear a"]
+
+
 def test_groups_are_the_coarsest_that_all_rows_have():
     rows = [row(patient="p", smear="a"), row(patient="", smear="a")]
-    assert groups_of(rows)[0] == "smear"
+    column, names = groups_of(rows)
+    assert (column, names.tolist()) == ("patient", ["p", "p"])
     assert groups_of(rows, "patient")[1].tolist() == ["p", ""]
     assert groups_of([row()]) == (None, None)
     assert groups_of(rows, "none") == (None, None)
