@@ -215,7 +215,7 @@ transfers: $(VENV)/all.done ## chapters 2 and 4 with weights of one's own (docs/
 explanations: $(VENV)/all.done ## measure the maps of the shipped models (docs/results.md; STEPS=)
 	$(PY) tests/explanations.py --runs "$(RUNS)" $(if $(OTHERS),--data "$(OTHERS)") $(STEPS)
 
-selections: $(VENV)/all.done ## time studies side by side; docs/results.md from RUNS (STEPS=)
+selections: $(VENV)/all.done ## chapter 5's study on two cores, its times and docs/results.md (hours; STEPS=)
 	$(PY) tests/selections.py --runs "$(RUNS)" $(if $(DATA),--data "$(DATA)") $(STEPS)
 
 specialists: $(VENV)/all.done ## train and measure neutrophil-maturity (docs/results.md; STEPS=)

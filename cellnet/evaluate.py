@@ -9,10 +9,8 @@ every reason for caution. What is measured is written in ``measure``, the page i
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
-import platform
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -44,15 +42,20 @@ from cellnet.truth import (
     suppression_of,
     unknown_labels,
 )
+from cellnet.versions import environment
 
 if TYPE_CHECKING:
     from cellnet.bundle import Bundle
 
-__all__ = ["SCHEMA", "course_of", "environment", "evaluate", "told_groups"]
+__all__ = ["MEASURING", "SCHEMA", "course_of", "evaluate", "told_groups"]
 
 log = logging.getLogger(__name__)
 
 SCHEMA = "cellnet/evaluation/1"
+
+MEASURING = ("numpy", "ai-edge-litert", "opencv-python-headless", "simplejpeg")
+"""Packages that decide what a network answers."""
+
 COHORT_TESTS = ("test-by-cell", "test-by-smear", "proof-of-concept")
 SMEAR_SPLITS = ("test-by-smear", "proof-of-concept")
 
@@ -129,7 +132,7 @@ def evaluate(
         "split": split,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "cellnet": __version__,
-        "environment": environment(),
+        "environment": environment(*MEASURING),
         "bootstrap": {"samples": repeats, "seed": seed},
         "training": course_of(bundle),
     }
@@ -443,19 +446,3 @@ def told_groups(column: str | None, groups: np.ndarray | None) -> dict[str, Any]
 
 def _once(entries: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     return [dict(pair) for pair in dict.fromkeys(tuple(entry.items()) for entry in entries)]
-
-
-def environment() -> dict[str, str]:
-    """Name the machine and the packages that an answer rests on."""
-    found = {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "numpy": np.__version__,
-    }
-    for package in ("ai-edge-litert", "opencv-python-headless", "simplejpeg"):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -19,12 +19,10 @@ measured is written in ``candidates`` and ``folds``, the page in ``selection_pag
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import importlib.util
 import json
 import logging
 import os
-import platform
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -46,6 +44,7 @@ from cellnet.study import FIRST, SECOND, Study, read_study
 from cellnet.study_runs import StudyRuns, epochs_of
 from cellnet.training_set import assemble
 from cellnet.truth import describe_manifest, groups_of
+from cellnet.versions import environment
 
 __all__ = ["SCHEMA", "select"]
 
@@ -335,7 +334,10 @@ class _Course:
             "source": study.source,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "cellnet": __version__,
-            "environment": _environment(),
+            "environment": {
+                **environment("tensorflow-cpu", "tensorflow", "keras", "ai-edge-litert", "ray"),
+                "cores": str(os.cpu_count()),
+            },
             "data": {**describe_manifest(self.cohort), "counts": counts(self.cohort.rows)},
             "warnings": self._warnings(found, proof),
             "recipe": study.model_dump(mode="json"),
@@ -377,15 +379,3 @@ class _Course:
         write_text(self.folder / "report.json", text)
         write_text(self.folder / "report.html", render(report))
         log.info("wrote %s", self.folder / "report.html")
-
-
-def _environment() -> dict[str, str]:
-    found = {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cores": str(os.cpu_count()),
-    }
-    for package in ("tensorflow-cpu", "tensorflow", "keras", "ai-edge-litert", "ray"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found

@@ -18,7 +18,6 @@ module, how the page looks in ``transfer_page``.
 from __future__ import annotations
 
 import json
-import platform
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from cellnet.measured_page import require_plots
 from cellnet.outputs import hold, write_text
 from cellnet.run_folder import claim, data_of, folder_of, release
 from cellnet.transfer_recipe import SvmStudy, TransferRecipe, read_transfer
+from cellnet.versions import environment
 
 __all__ = ["summary", "transfer"]
 
@@ -74,7 +74,7 @@ def transfer(
             "source": settings.source,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "cellnet": __version__,
-            "environment": _environment(),
+            "environment": environment("keras", "tensorflow-cpu", "tensorflow", "scikit-learn"),
             "bootstrap": {"samples": REPEATS, "seed": 0},
             **found,
             "published": None if settings.published is None else settings.published.model_dump(),
@@ -129,17 +129,3 @@ def summary(report: dict[str, Any]) -> str:
             lines.append("  " + told(f"test, trained {name}: accuracy", test["accuracy"]))
     lines += [f"  warning: {text}" for text in report["warnings"]]
     return "\n".join(lines)
-
-
-def _environment() -> dict[str, str]:
-    import keras
-    import sklearn
-    import tensorflow
-
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "keras": keras.__version__,
-        "tensorflow": tensorflow.__version__,
-        "scikit-learn": sklearn.__version__,
-    }

@@ -25,7 +25,7 @@ from cellnet.bundle import Bundle, load
 from cellnet.cautions import cautions, unit_cautions
 from cellnet.cells import CLASSES, OTHER
 from cellnet.errors import CellnetError
-from cellnet.evaluate import environment, told_groups
+from cellnet.evaluate import MEASURING, told_groups
 from cellnet.intervals import REPEATS, proportion
 from cellnet.manifest import Manifest, check_disjoint, read_manifest
 from cellnet.novelty import Insides, energy, fit_clouds, improbability, look_into
@@ -41,6 +41,7 @@ from cellnet.unknown_cells import (
     tied,
 )
 from cellnet.unknown_measure import compare_scores, nine_columns
+from cellnet.versions import environment
 
 __all__ = ["FITTED_ON", "SCHEMA", "SCORES", "unknown"]
 
@@ -188,7 +189,7 @@ def unknown(
         "split": split,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "cellnet": __version__,
-        "environment": environment(),
+        "environment": environment(*MEASURING),
         "bootstrap": {"samples": repeats, "seed": seed},
         "rule": f"the class with a probability over {HOLDS}, else {OTHER}",
         "groups": told_groups(column, groups),

@@ -167,7 +167,10 @@ def _study(report: dict[str, Any]) -> Iterator[str]:
     if chosen["name"]:
         told = f"**{chosen['name']}** is chosen: {chosen['rule']}."
         if chosen["also_possible"]:
-            told += f" Chance may have put behind it: {', '.join(chosen['also_possible'])}."
+            told += (
+                " The smears do not tell from it (exact sign test, p over 0.05): "
+                f"{', '.join(chosen['also_possible'])}."
+            )
         yield told
     if proof:
         smears = f"{proof['mds']} MDS smears, {proof['healthy']} healthy"
@@ -233,6 +236,8 @@ def _scale(report: dict[str, Any], part: str) -> str:
 def _folds(report: dict[str, Any]) -> Iterator[str]:
     cross = report["cross_validation"]
     if not cross or not cross["divisions"]:
+        if report["recipe"]["cross_validation"] and report["chosen"]["name"]:
+            yield "**Cross-validation** (table 5.5): its folds have not been run to their end."
         return
     yield (
         f"**Cross-validation** (table 5.5) over {cross['cells']['n']:,} cells in "
@@ -255,6 +260,8 @@ def _folds(report: dict[str, Any]) -> Iterator[str]:
     )  # fmt: skip
     for gain in cross["by_image_minus_by_group"]:
         found = gain["difference"]
+        if found["value"] is None:
+            continue
         low, high = (f"{100 * end:+.2f}" for end in found["ci95"])
         yield (
             f"With {gain['folds']} folds, dividing by image as the thesis did changes the accuracy "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import os
@@ -427,6 +428,46 @@ def test_the_second_stage_begins_with_what_took_longest(recipe, tmp_path):
         course.run()
     assert asked[0] == [f"stage-1/{name}" for name in "ABCD"]
     assert asked[1] == ["stage-2/C", "stage-2/A", "stage-2/B"]
+
+
+def test_where_nobody_can_be_chosen_the_report_is_written_and_says_why(recipe, tmp_path):
+    asked, written = [], []
+    place = SimpleNamespace(side_by_side=1, told="this machine", threads=1)
+    runs = SimpleNamespace(
+        folder=tmp_path,
+        place=place,
+        train=lambda recipes: asked.append(list(recipes)),
+        note_time=lambda: {"sessions": [], "runs": {}},
+    )
+    course = selection._Course(read_study(recipe), None, runs, False)
+    course._first_stage = lambda name: {
+        "parameters": 1,
+        "stage1": {"goes_on": False, "reason": "at chance", "seconds": 1.0},
+        "stage2": None,
+    }
+    course._report = lambda found, chosen, proof: {"chosen": chosen, "proof_of_concept": proof}
+    course._write_report = written.append
+    with pytest.raises(CellnetError, match=r"no candidate of 2 could be chosen.*report\.html"):
+        course.run()
+    assert asked[1:] == [[]]  # nobody is trained again, and no fold
+    (report,) = written
+    assert report["chosen"]["name"] is None and report["proof_of_concept"] is None
+
+
+@pytest.mark.parametrize("ray", [None, "head:6379"])
+def test_runs_are_sent_where_they_were_asked_for(recipe, cohort, tmp_path, monkeypatch, ray):
+    asked = []
+
+    @contextlib.contextmanager
+    def cluster(address, side_by_side):
+        asked.append((address, side_by_side))
+        yield SimpleNamespace(side_by_side=side_by_side, told="a cluster", threads=1)
+
+    monkeypatch.setattr(selection.jobs, "ray_cluster", cluster)
+    monkeypatch.setattr(selection._Course, "run", lambda self: {"place": self.runs.place.told})
+    found = select(recipe, cohort, tmp_path / "run", side_by_side=3, ray=ray, progress=False)
+    assert found == {"place": "this machine" if ray is None else "a cluster"}
+    assert asked == ([] if ray is None else [(ray, 3)])
 
 
 def test_missing_data_are_named(recipe, tmp_path, monkeypatch):

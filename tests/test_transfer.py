@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
@@ -703,3 +704,18 @@ def test_data_must_be_given(tmp_path, monkeypatch):
     with pytest.raises(CellnetError, match="--data"):
         transfer(write(tmp_path, machines()), run=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_with_the_division_that_it_was_begun_with(tmp_path):
+    _bind_division = svm_study._bind_division
+    rows = [SimpleNamespace(sha256=f"{number:064x}") for number in range(6)]
+    folds = np.array([0, 1, 2, 0, 1, 2])
+    _bind_division(tmp_path, rows, folds)
+    _bind_division(tmp_path, rows, folds)
+    # As many cells, dealt out otherwise, or others.
+    for other, dealt in ((rows, folds[::-1]), ([*rows[:-1], SimpleNamespace(sha256="a")], folds)):
+        with pytest.raises(CellnetError, match=r"folds\.json.*dealt out otherwise.*--run"):
+            _bind_division(tmp_path, other, dealt)
+    (tmp_path / "folds.json").write_text("{")
+    with pytest.raises(CellnetError, match=r"folds\.json"):
+        _bind_division(tmp_path, rows, folds)
