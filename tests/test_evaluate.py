@@ -157,8 +157,21 @@ def test_patients_are_told_as_the_unit_where_they_are(tmp_path, models):
     tested = [row for row in made.rows if row.split == "test-by-cell"]
     made.rows[made.rows.index(tested[0])] = replace(tested[0], patient="")
     found = evaluate("dysplasianet", made.write(), "test-by-cell", repeats=20, progress=False)
-    (told,) = [text for text in found["warnings"] if "patient is known" in text]
+    assert found["sets"]["test-by-cell"]["cells"]["groups"]["by"] == "patient"
+    (told,) = [text for text in found["warnings"] if text.startswith("the patient of")]
     known = sum(bool(row.suppression) for row in tested) - 1
+    assert f"the patient of 1 of {known + 1} cells is not known" in told
+    assert "go by smear or source cell" in told
+
+    found = evaluate(
+        "dysplasianet",
+        made.write(),
+        "test-by-cell",
+        group="source_cell",
+        repeats=20,
+        progress=False,
+    )
+    (told,) = [text for text in found["warnings"] if "patient is known" in text]
     assert f"of {known} of {known + 1} cells, but the intervals go by source cell" in told
 
 
