@@ -96,7 +96,7 @@ class _SeedDropout(keras.callbacks.Callback):
 class _Validation(keras.callbacks.Callback):
     """Put loss, accuracy and balanced accuracy on the validation images into the figures.
 
-    As many of them as fit are kept in memory: reading takes as long as asking a small network.
+    As many of them as fit are kept in memory, so that they are not decoded again at each epoch.
     """
 
     def __init__(self, sets: TrainingSet):

@@ -11,16 +11,13 @@ import csv
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cellnet.cells import CLASSES, DYSPLASTIC_FROM, NEUTROPHIL, NORMAL_UP_TO, SUBTYPES
 from cellnet.errors import CellnetError
 from cellnet.manifest import Manifest, Row
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "describe_manifest",
@@ -151,8 +148,12 @@ def groups_of(rows: Sequence[Row], by: str = "auto") -> tuple[str | None, np.nda
 
 def _units(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
     """What ties each row to others, by the first of the columns that it has; (n,) names."""
-    # One cell's patient is that of its smear's other cells.
-    patient_of = {(row.split, row.smear): row.patient for row in rows if row.patient and row.smear}
+    # A cell's patient is that of its smear's other cells, where those are of one.
+    patients: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        if row.patient and row.smear:
+            patients.setdefault((row.split, row.smear), set()).add(row.patient)
+    patient_of = {smear: min(names) for smear, names in patients.items() if len(names) == 1}
 
     def unit(row: Row) -> str:
         for column in columns:

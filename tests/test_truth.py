@@ -35,6 +35,9 @@ def test_a_name_that_is_missing_makes_nobody_else_independent():
     column, names = groups_of(rows)
     assert column == "patient"
     assert names.tolist() == ["p", "p", "smear p", "smear p", "source_cell 1", ""]
+    # A smear that was put together of several patients' cells tells of nobody whose a cell is.
+    rows = [row(patient=name, smear="a") for name in ("p", "q", "")]
+    assert groups_of(rows)[1].tolist() == ["p", "q", "smear a"]
     # Of another set the smear may be another one.
     rows = [row(patient="p", smear="a", split="x"), row(smear="a", split="y")]
     assert groups_of(rows)[1].tolist() == ["p", "smear a"]
