@@ -111,10 +111,10 @@ def auc(
     """Area under the ROC curve with its 95 % interval.
 
     The interval is DeLong's for independent items, and a bootstrap over groups where groups hold
-    several items. Where these collapse, with fewer than `FEWEST` groups of either kind, and near an
-    end of the scale, where they are far too narrow (at areas over 0.999 they hold the true one four
-    times in five, even with hundreds of items), Newcombe's interval is given instead, on the
-    numbers of items or groups; ``method`` says which.
+    several items. Where these collapse, with fewer than `FEWEST` items or groups of either kind,
+    and near an end of the scale, where they are far too narrow (at areas over 0.999 they hold the
+    true one four times in five, even with hundreds of items), Newcombe's interval is given instead,
+    on the numbers of items or groups; ``method`` says which.
 
     Args:
         positive: (n,) bool, the truth.
@@ -154,9 +154,8 @@ def auc(
         resampled = weighted_area(positive, score)
         interval = bootstrap_interval(resampled, positive, number, repeats, seed)[0]
         sizes = (float(len(np.unique(number[positive]))), float(len(np.unique(number[~positive]))))
-    few = number is not None and min(sizes) < FEWEST
     at_end = not NEAR_END < value < 1 - NEAR_END
-    if interval is None or few or at_end or interval[0] == interval[1]:
+    if interval is None or min(sizes) < FEWEST or at_end or interval[0] == interval[1]:
         method, interval = "newcombe", _newcombe(value, *sizes)
     return Estimate(value, interval, len(positive), method)
 
@@ -197,9 +196,10 @@ def macro_auc(
 ) -> Estimate:
     """Area under the mean of the one-against-all ROC curves, with a bootstrap interval.
 
-    The bootstrap is stratified by class, or draws groups where they are given. Where it shows no
-    spread, as where every area is 1, Newcombe's intervals of the areas are combined (Zou and
-    Donner, Statistics in Medicine 27 (2008) 1693-1702), and ``method`` says so.
+    The bootstrap is stratified by class, or draws groups where they are given. With fewer than
+    `FEWEST` items or groups of a class, and where it shows no spread, as where every area is 1,
+    Newcombe's intervals of the areas are combined (Zou and Donner, Statistics in Medicine 27 (2008)
+    1693-1702), and ``method`` says so.
 
     Args:
         truth: (n,) int in [0, classes).
@@ -223,25 +223,24 @@ def macro_auc(
         return Estimate(None, None, len(truth), method)
     areas = [area(truth == label, scores[:, label]) for label in present]
     value = float(np.mean(areas))
-    resampled = [weighted_area(truth == label, scores[:, label]) for label in present]
-    interval = bootstrap_interval(
-        lambda weights: float(np.mean([one(weights) for one in resampled])),
-        truth,
-        number,
-        repeats,
-        seed,
-    )[0]
+    units = np.arange(len(truth)) if number is None else number
+    sizes = [
+        (float(len(np.unique(units[truth == label]))), float(len(np.unique(units[truth != label]))))
+        for label in present
+    ]
+    interval = None
+    if min(min(size) for size in sizes) >= FEWEST:
+        resampled = [weighted_area(truth == label, scores[:, label]) for label in present]
+        interval = bootstrap_interval(
+            lambda weights: float(np.mean([one(weights) for one in resampled])),
+            truth,
+            number,
+            repeats,
+            seed,
+        )[0]
     if interval is None or interval[1] - interval[0] < 1e-12:
         method = "combined newcombe"
-        units = np.arange(len(truth)) if number is None else number
-        ends = [
-            _newcombe(
-                found,
-                float(len(np.unique(units[truth == label]))),
-                float(len(np.unique(units[truth != label]))),
-            )
-            for label, found in zip(present, areas, strict=True)
-        ]
+        ends = [_newcombe(found, *size) for found, size in zip(areas, sizes, strict=True)]
         low = math.sqrt(sum((a - end[0]) ** 2 for a, end in zip(areas, ends, strict=True)))
         high = math.sqrt(sum((end[1] - a) ** 2 for a, end in zip(areas, ends, strict=True)))
         interval = (

@@ -157,8 +157,9 @@ def f1_scores(
 ) -> list[Estimate]:
     """F1 of each class, 2 TP / (2 TP + FP + FN), with bootstrap intervals.
 
-    Where the bootstrap shows no spread the interval comes from the exact one of
-    q = TP / (TP + FP + FN), since F1 = 2 q / (1 + q); ``method`` says so.
+    Of a class with fewer than `FEWEST` items or groups, and where the bootstrap shows no spread,
+    the interval comes from the exact one of q = TP / (TP + FP + FN), since F1 = 2 q / (1 + q);
+    ``method`` says so.
 
     Args:
         truth: (n,) int in [0, rows).
@@ -187,6 +188,7 @@ def f1_scores(
         return [Estimate(None, None, 0, method) for _ in range(rows)]
     values = scores(None)
     intervals = bootstrap_interval(scores, truth, number, repeats, seed)
+    units = np.arange(len(truth)) if number is None else number
     estimates = []
     for label in range(rows):
         n = int(np.count_nonzero(truth == label))
@@ -194,7 +196,8 @@ def f1_scores(
             estimates.append(Estimate(None, None, 0, method))
             continue
         interval, how = intervals[label], method
-        if interval is None or interval[1] - interval[0] < 1e-12:
+        few = len(np.unique(units[truth == label])) < FEWEST
+        if few or interval is None or interval[1] - interval[0] < 1e-12:
             touched = (truth == label) | (called == label)
             both = (truth == label)[touched] & (called == label)[touched]
             low, high = proportion(both, None if number is None else number[touched]).ci95
@@ -345,7 +348,8 @@ def spearman_within(
 
     Returns:
         The mean over groups and its interval, n being the number of groups; a group whose ``first``
-        is constant counts as 0, since it shows no order. None without groups.
+        is constant counts as 0, since it shows no order. None without groups; no interval with
+        fewer than `FEWEST`, nor where all agree, since a bootstrap would then claim certainty.
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     groups = np.asarray(groups)
@@ -359,13 +363,15 @@ def spearman_within(
     if not values:
         return Estimate(None, None, 0, "bootstrap by group")
     found = np.asarray(values)
-    interval = bootstrap_interval(
-        lambda weights: float(weights @ found / weights.sum()),
-        np.zeros(len(found)),
-        None,
-        repeats,
-        seed,
-    )[0]
+    interval = None
+    if len(found) >= FEWEST and np.ptp(found) > 0:
+        interval = bootstrap_interval(
+            lambda weights: float(weights @ found / weights.sum()),
+            np.zeros(len(found)),
+            None,
+            repeats,
+            seed,
+        )[0]
     return Estimate(float(found.mean()), interval, len(found), "bootstrap by group")
 
 

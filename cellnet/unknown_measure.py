@@ -16,6 +16,7 @@ import numpy as np
 from cellnet.auc import NEAR_END, auc
 from cellnet.cells import CLASSES, OTHER
 from cellnet.intervals import (
+    FEWEST,
     REPEATS,
     Estimate,
     bootstrap_interval,
@@ -101,7 +102,9 @@ def compare_scores(
         ``found_at_rule`` (share of the unknown cells that are found where as many known ones are
         refused as by the program's rule; samples draw the number that it refuses, too), ``by_type``
         (``auc`` of each type), ``curve``, ``histogram``; and ``differences``, for each pair:
-        ``of``, ``less``, ``auc``, ``fpr_at_95_tpr``.
+        ``of``, ``less``, ``auc``, ``fpr_at_95_tpr``. With fewer than `FEWEST` known or unknown
+        cells or groups no sample is trusted: areas have the interval of `cellnet.auc.auc`, shares
+        the exact one for the cut as it is, differences none.
 
     Raises:
         ValueError: There is no known or no unknown cell, or a score is not finite.
@@ -121,8 +124,17 @@ def compare_scores(
 
     once = statistics(np.ones(len(unknown)))
     labels = np.char.add(np.where(unknown, "u:", "k:"), np.asarray(strata).astype(str))
-    intervals = bootstrap_interval(statistics, labels, number, repeats, seed)
     width = 3 + len(types)
+    units = np.arange(len(unknown)) if number is None else number
+
+    def too_few(members: np.ndarray) -> bool:
+        kinds = (members & unknown, members & ~unknown)
+        return min(len(np.unique(units[kind])) for kind in kinds) < FEWEST
+
+    every = np.ones(len(unknown), dtype=bool)
+    intervals: list[tuple[float, float] | None] = [None] * len(once)
+    if not too_few(every):
+        intervals = bootstrap_interval(statistics, labels, number, repeats, seed)
     found: dict[str, Any] = {}
     for at, (name, score) in enumerate(values.items()):
         own, ends = once[at * width : (at + 1) * width], intervals[at * width : (at + 1) * width]
@@ -131,14 +143,14 @@ def compare_scores(
             place: int, members: np.ndarray, score=score, own=own, ends=ends
         ) -> dict[str, Any]:
             value, interval = float(own[place]), ends[place]
-            if _collapsed(value, interval):
+            if too_few(members) or _collapsed(value, interval):
                 tied = None if number is None else number[members]
                 return auc(unknown[members], score[members], False, tied, repeats, seed).to_json()
             return Estimate(value, interval, int(members.sum()), method).to_json()
 
         cut = _cut(score[~unknown])
         found[name] = {
-            "auc": area_of(0, np.ones(len(unknown), dtype=bool)),
+            "auc": area_of(0, every),
             "fpr_at_95_tpr": _share(score[unknown] <= cut, ends[1], method, number, unknown),
             "cut": cut,
             "found_at_rule": _share(
@@ -250,8 +262,8 @@ def _share(
 ) -> dict[str, Any]:
     """Share of the unknown cells on one side of a cut that known cells set.
 
-    The interval is the bootstrap's, which sets the cut anew in each sample; where all samples give
-    one value it says nothing, and the interval is exact for the cut as it is.
+    The interval is the bootstrap's, which sets the cut anew in each sample; where there is none, or
+    all samples give one value, it is exact for the cut as it is.
     """
     share = proportion(hits, None if number is None else number[unknown])
     if interval is None or interval[1] - interval[0] < 1e-12:

@@ -75,6 +75,19 @@ def test_auc_of_a_handful_of_groups_takes_newcombes_interval():
     assert np.diff(few.ci95) > 1.5 * np.diff(many.ci95)
 
 
+def test_areas_of_a_handful_of_cells_take_newcombes_interval():
+    """With three positives DeLong's held the true area 73 times in a hundred."""
+    rng = np.random.default_rng(2)
+    positive = np.arange(100) < 3
+    score = rng.normal(size=100) + 1.5 * positive
+    few = auc(positive, score)
+    assert few.method == "newcombe" and np.diff(few.ci95) > 0.3
+    truth = np.repeat([0, 1, 2], [50, 50, 3])
+    scores = rng.normal(size=(103, 3))
+    scores[np.arange(103), truth] += 1
+    assert macro_auc(truth, scores, repeats=50).method == "combined newcombe"
+
+
 def test_auc_of_one_class_is_undefined():
     assert auc(np.array([True, True]), np.array([0.1, 0.2])).value is None
     assert area(np.array([True]), np.array([0.1])) is None

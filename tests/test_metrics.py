@@ -96,6 +96,17 @@ def test_perfect_answers_still_have_an_interval():
     assert score.ci95 == (pytest.approx(2 * low / (1 + low)), 1.0)
 
 
+def test_f1_of_a_handful_of_cells_is_exact():
+    truth = np.repeat([0, 1], [40, 3])
+    called = truth.copy()
+    called[[0, 1, 40]] = [1, 1, 0]
+    many, few = f1_scores(truth, called, 2, repeats=200)
+    assert (many.method, few.method) == ("stratified bootstrap", "exact on TP/(TP+FP+FN)")
+    low, high = clopper_pearson(2, 5)
+    assert few.value == pytest.approx(4 / 7)
+    assert few.ci95 == (pytest.approx(2 * low / (1 + low)), pytest.approx(2 * high / (1 + high)))
+
+
 def test_groups_widen_the_interval():
     rng = np.random.default_rng(5)
     groups = np.repeat(np.arange(60), 10)
@@ -143,6 +154,18 @@ def test_spearman_within_groups():
     assert spearman_within(score[:2], g[:2], groups[:2]).value is None
     flat = spearman_within(np.ones(3), np.arange(3), np.array(["a"] * 3), repeats=10)
     assert flat.value == 0.0
+
+
+def test_order_within_a_handful_of_cells_has_no_interval():
+    left = np.tile([1.0, 0.5, 0.0], 12)
+    groups = np.repeat([f"cell {at}" for at in range(12)], 3)
+    score = left.copy()
+    score[:2] = 0.5, 1.0
+    many = spearman_within(score, left, groups)
+    assert many.n == 12 and many.ci95[0] < many.value < 1
+    assert spearman_within(score[:27], left[:27], groups[:27]).ci95 is None
+    # Twelve cells that all agree do not say that the next one will.
+    assert spearman_within(left, left, groups).ci95 is None
 
 
 def test_needs_numpy_alone():
