@@ -41,6 +41,7 @@ from cellnet.truth import (
     read_diagnoses,
     read_patients,
     suppression_of,
+    told_groups,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def calibrate(
     normal, dysplastic = normal_and_dysplastic(suppression_of(cells.rows))
     used = normal | dysplastic
     column, groups = groups_of([row for row, use in zip(cells.rows, used, strict=True) if use])
+    told = told_groups(column, groups)
     cutoff, cell_fit = fit_cutoff(
         dysplastic[used],
         cells.outputs[used, 0].astype(np.float64),
@@ -111,7 +113,7 @@ def calibrate(
             "split": BY_CELL,
             "positive": "dysplastic: two thirds or more of the granules taken out",
             "negative": "normal: at most a fifth taken out",
-            **({} if column is None else {"grouped_by": column, "groups": len(set(groups))}),
+            **({} if told["n"] is None else {"grouped_by": told["by"], "groups": told["n"]}),
             "between": int(np.count_nonzero(~used)),
             "unreadable": len(cells.unreadable),
             "seen": count_seen(bundle, cells.rows),

@@ -37,6 +37,7 @@ from cellnet.truth import (
     read_diagnoses,
     read_patients,
     suppression_of,
+    told_groups,
 )
 
 __all__ = [
@@ -193,7 +194,7 @@ def _validated(bundle: Bundle, cohort: Manifest, progress: bool) -> dict[str, An
     return {
         "accuracy": proportion(called == truth, groups).to_json(),
         "balanced_accuracy": balanced_accuracy(truth, called, 2, groups=groups).to_json(),
-        "groups": {"by": column, "n": None if groups is None else len(set(groups.tolist()))},
+        "groups": told_groups(column, groups),
     }
 
 

@@ -40,6 +40,7 @@ from cellnet.truth import (
     read_diagnoses,
     read_patients,
     suppression_of,
+    told_groups,
     unknown_labels,
 )
 from cellnet.versions import environment
@@ -47,7 +48,7 @@ from cellnet.versions import environment
 if TYPE_CHECKING:
     from cellnet.bundle import Bundle
 
-__all__ = ["MEASURING", "SCHEMA", "course_of", "evaluate", "told_groups"]
+__all__ = ["MEASURING", "SCHEMA", "course_of", "evaluate"]
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,8 @@ def evaluate(
             None (or ``"eight"``) for all. Where a manifest holds only the five mature white cells,
             ``"five"`` is taken of itself.
         group: what ties cells together: ``patient``, ``smear``, ``source_cell``, ``none``, or
-            ``auto``, the first of these that every row has. Intervals treat a group as the unit.
+            ``auto``, the first of these that any row has; a row without it goes by the next that it
+            has. Intervals treat a group as the unit.
         classifier: for smears: the Model 1 bundle that names neutrophils, as the program runs; None
             (or ``"none"``) to count the manifest's own neutrophils alone.
         repeats: bootstrap samples.
@@ -382,8 +384,8 @@ def _granularity(
             found = answer(bundle, manifest, wanted, progress)
             unreadable += found.unreadable
             measured, used, scores = {}, found.rows, found.outputs[:, 0].astype(np.float64)
-        column, groups = groups_of(used, group)
-        if used:
+        if used:  # smears of patients, whose granules nobody has taken out, have no such cells
+            column, groups = groups_of(used, group)
             warnings += unit_cautions(used, column)
             measured["cells"] = {
                 "groups": told_groups(column, groups),
@@ -437,11 +439,6 @@ def _fitted_here(point: OperatingPoint, manifest: Manifest, split: str) -> list[
 
 
 # --- what both say -----------------------------------------------------------------------------
-
-
-def told_groups(column: str | None, groups: np.ndarray | None) -> dict[str, Any]:
-    """Say what the unit of the intervals is, and how many of them there are."""
-    return {"by": column, "n": None if groups is None else len(set(groups.tolist()))}
 
 
 def _once(entries: Sequence[dict[str, str]]) -> list[dict[str, str]]:

@@ -147,19 +147,21 @@ def find_cells(
             raise CellnetError(f"the split '{split or SPLIT}' of {manifest.file} has no neutrophil")
     by, groups = groups_of(rows)
     warnings += unit_cautions(rows, by)
+    names = [""] * len(rows)
+    if groups is not None:
+        # Cells that nothing ties are no group: each has a name of its own.
+        names = [str(it) or f"cell {row.path}" for it, row in zip(groups, rows, strict=True)]
     cells = [
         Cell(
             manifest.path_of(row),
             row.path,
             label,
-            str(group),
+            group,
             row.source_cell,
             row.sha256,
             _without_ending(row.path),
         )
-        for row, label, group in zip(
-            rows, _labels(rows, kind), [""] * len(rows) if groups is None else groups, strict=True
-        )
+        for row, label, group in zip(rows, _labels(rows, kind), names, strict=True)
     ]
     data = describe_manifest(manifest) | {"split": split or SPLIT}
     explained = {row.path for row in rows}

@@ -17,6 +17,7 @@ import numpy as np
 
 from cellnet.cells import CLASSES, DYSPLASTIC_FROM, NEUTROPHIL, NORMAL_UP_TO, SUBTYPES
 from cellnet.errors import CellnetError
+from cellnet.intervals import distinct_groups
 from cellnet.manifest import Manifest, Row
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "read_diagnoses",
     "read_patients",
     "suppression_of",
+    "told_groups",
     "unknown_labels",
 ]
 
@@ -144,6 +146,23 @@ def groups_of(rows: Sequence[Row], by: str = "auto") -> tuple[str | None, np.nda
     if not (names != "").any():
         raise CellnetError(f"cells cannot be grouped by {by}: no row of the manifest names one")
     return by, names
+
+
+def told_groups(column: str | None, groups: np.ndarray | None) -> dict[str, Any]:
+    """Say what the unit of intervals is, and how many of them there are.
+
+    Args:
+        column: From `groups_of`.
+        groups: From `groups_of`.
+
+    Returns:
+        ``by``, the column, and ``n``; None twice where nothing ties cells together. A cell that
+        nothing ties is a unit of its own, as intervals take it.
+    """
+    if groups is None:
+        return {"by": None, "n": None}
+    number = distinct_groups(groups, len(groups))
+    return {"by": column, "n": len(groups if number is None else np.unique(number))}
 
 
 def _units(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:

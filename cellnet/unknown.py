@@ -25,13 +25,13 @@ from cellnet.bundle import Bundle, load
 from cellnet.cautions import cautions, unit_cautions
 from cellnet.cells import CLASSES, OTHER
 from cellnet.errors import CellnetError
-from cellnet.evaluate import MEASURING, told_groups
+from cellnet.evaluate import MEASURING
 from cellnet.intervals import REPEATS, proportion
 from cellnet.manifest import Manifest, check_disjoint, read_manifest
 from cellnet.novelty import Insides, energy, fit_clouds, improbability, look_into
 from cellnet.outputs import write_text
 from cellnet.smear import HOLDS, name_cells
-from cellnet.truth import describe_manifest
+from cellnet.truth import describe_manifest, told_groups
 from cellnet.unknown_cells import (
     known_rows,
     left_out_of,

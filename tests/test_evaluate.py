@@ -198,6 +198,20 @@ def test_without_classifier(tmp_path, models):
     assert "smears_as_run" not in found["sets"]["proof-of-concept"]
 
 
+def test_smears_of_patients_need_no_known_granules(tmp_path, models):
+    cohort = PaintedCohort(tmp_path / "cohort")
+    for number in range(8):
+        diagnosis, score = ("mds", 0.1) if number % 2 else ("healthy", 0.9)
+        cohort.truth.append(("test-by-smear", f"s{number}", diagnosis))
+        for _ in range(12):
+            cohort.cell("test-by-smear", score=score, smear=f"s{number}", patient=f"p{number}")
+    found = evaluate(
+        "dysplasianet", cohort.write(), "test-by-smear", group="patient", repeats=20, progress=False
+    )
+    assert "cells" not in found["sets"]["test-by-smear"]
+    assert found["sets"]["test-by-smear"]["smears_as_run"]["accuracy"]["value"] == 1.0
+
+
 def test_evaluate_refuses(tmp_path, models, cells):
     manifest = cells.write()
     with pytest.raises(CellnetError, match="no split 'validation'"):

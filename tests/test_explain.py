@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -588,6 +589,11 @@ def test_of_a_manifest_a_split_is_explained(network, cells, tmp_path):
     assert [cell.label for cell in train.cells] == ["neutrophil"]
     with pytest.raises(CellnetError, match="has no split 'validation'"):
         find_cells([tmp_path / "list"], "granularity", "validation")
+    rows = [replace(row, source_cell="" if number else "tied") for number, row in enumerate(rows)]
+    write_manifest(tmp_path / "mixed", rows, cells)
+    mixed = find_cells([tmp_path / "mixed"], "granularity").cells
+    # Cells that nothing ties to others are no group.
+    assert len({cell.group for cell in mixed}) == len(mixed) == 6
     with pytest.raises(CellnetError, match="a manifest is explained alone"):
         find_cells([tmp_path / "list", cells], "granularity")
 

@@ -13,6 +13,7 @@ from cellnet.truth import (
     read_diagnoses,
     read_patients,
     suppression_of,
+    told_groups,
 )
 
 
@@ -43,7 +44,7 @@ def test_a_name_that_is_missing_makes_nobody_else_independent():
     assert groups_of(rows)[1].tolist() == ["p", "smear a"]
 
 
-def test_groups_are_the_coarsest_that_all_rows_have():
+def test_groups_are_the_coarsest_that_any_row_has():
     rows = [row(patient="p", smear="a"), row(patient="", smear="a")]
     column, names = groups_of(rows)
     assert (column, names.tolist()) == ("patient", ["p", "p"])
@@ -54,6 +55,13 @@ def test_groups_are_the_coarsest_that_all_rows_have():
         groups_of([row()], "smear")
     with pytest.raises(CellnetError, match="not by sha256"):
         groups_of(rows, "sha256")
+
+
+def test_a_cell_that_nothing_ties_is_a_unit():
+    rows = [row(source_cell="a"), row(source_cell="a"), row(), row(), row()]
+    assert told_groups(*groups_of(rows)) == {"by": "source_cell", "n": 4}
+    assert told_groups(*groups_of(rows[1:])) == {"by": "source_cell", "n": 4}
+    assert told_groups(*groups_of(rows[2:])) == {"by": None, "n": None}
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from painted_cohort import PaintedCohort
 
 from cellnet import card, networks
 from cellnet.answering import answer
+from cellnet.auc import auc
 from cellnet.bundle import load
 from cellnet.cells import CLASSES
 from cellnet.cli import main
@@ -284,7 +285,8 @@ def test_groups_are_the_unit_where_they_are_known(home, tmp_path):
             cells.cell("test", label, source_cell="", patient=f"p{at}", score=0.25 + 0.2 * at)
     model = make_model(tmp_path / "models")
     result = unknown(model, cells.write(), unknown=home / "types", repeats=30, progress=False)
-    assert result["groups"] == {"by": "patient", "n": 4}  # the folder's cells stand alone: ""
+    alone = result["unknown"]["n"]  # the folder's cells
+    assert result["groups"] == {"by": "patient", "n": 3 + alone}
     assert result["called_other"]["known"]["method"] == "korn-graubard"
     assert any("does not say which cells trained it" in text for text in result["warnings"])
 
@@ -504,13 +506,13 @@ def compare(known, strange, refused=0, **more):
 
 def test_comparison_by_hand():
     known = np.arange(20)  # 95 % of them lie at or below 18
-    found = compare(known, [18, 18.5, 25, 3], refused=2)
+    found = compare(known, [18, 18.5, 25, 3] * 3, refused=2)
     one = found["scores"]["a"]
     assert one["auc"]["value"] == pytest.approx((18.5 + 19 + 20 + 3.5) / 80)
     assert one["cut"] == 18
-    assert (one["fpr_at_95_tpr"]["k"], one["fpr_at_95_tpr"]["n"]) == (2, 4)
+    assert (one["fpr_at_95_tpr"]["k"], one["fpr_at_95_tpr"]["n"]) == (6, 12)
     # Two known cells may be refused: 18 and 19 lie above the cut at 17.
-    assert one["found_at_rule"]["k"] == 3
+    assert one["found_at_rule"]["k"] == 9
     assert one["by_type"]["blast"]["auc"] == one["auc"]
     other = found["scores"]["b"]
     assert other["auc"]["value"] == pytest.approx(1 - one["auc"]["value"])
@@ -521,6 +523,21 @@ def test_comparison_by_hand():
     low, high = one["auc"]["ci95"]
     assert difference["auc"]["ci95"] == pytest.approx([1 - 2 * high, 1 - 2 * low])
     json.dumps(found, allow_nan=False)
+
+
+def test_of_a_handful_of_patients_no_sample_is_trusted():
+    """Thirty unknown cells of three patients say as much as three do."""
+    rng = np.random.default_rng(7)
+    known, strange = rng.normal(0, 1, 60), rng.normal(1.5, 1, 30)
+    groups = np.array([*range(60), *np.repeat([100, 101, 102], 10)])
+    found = compare(known, strange, groups=groups)
+    score, is_unknown = np.array([*known, *strange]), np.arange(90) >= 60
+    one, (difference,) = found["scores"]["a"], found["differences"]
+    assert one["auc"] == auc(is_unknown, score, groups=groups).to_json()
+    assert one["auc"]["method"] == "newcombe"
+    assert one["fpr_at_95_tpr"]["method"] == "korn-graubard"
+    assert difference["auc"]["ci95"] is None and difference["auc"]["value"] < 0
+    assert "cannot be told apart" in verdict({**difference, "of": "energy", "less": "rule"})
 
 
 @pytest.mark.parametrize("tied", [False, True], ids=["alone", "tied"])

@@ -201,7 +201,8 @@ def _add_split(parser: argparse.ArgumentParser, text: str) -> None:
         "--group",
         default="auto",
         choices=GROUPS,
-        help="what ties cells together (default: %(default)s, the first that every cell has)",
+        help="what ties cells together (default: %(default)s, the first that any cell has; "
+        "a cell without it goes by the next that it has)",
     )
 
 
