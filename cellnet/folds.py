@@ -23,7 +23,7 @@ from cellnet.bundle import Bundle
 from cellnet.duplicates import connected
 from cellnet.errors import CellnetError
 from cellnet.intervals import FEWEST, Estimate, bootstrap_interval, proportion
-from cellnet.manifest import COHORT_SPLITS, GROUPS, Manifest, Row, read_manifest, write_manifest
+from cellnet.manifest import COHORT_SPLITS, Manifest, Row, read_manifest, ties_of, write_manifest
 from cellnet.truth import normal_and_dysplastic, suppression_of
 
 __all__ = [
@@ -41,9 +41,6 @@ __all__ = [
 ]
 
 TRAIN, VALIDATION, HELD = COHORT_SPLITS[:3]
-TIES = {"patient": "patient", "smear": "smear"}
-"""Columns that tie cells; what names a photograph (its hash, a source cell) is one more."""
-
 HALF = 0.5
 """The score that divides normal from dysplastic here, as in training's own accuracy: a cut-off
 fitted on the fold would flatter it."""
@@ -107,10 +104,9 @@ def tied(rows: Sequence[Row]) -> np.ndarray:
     """
     first: dict[tuple[str, str], int] = {}
     pairs = [
-        (first.setdefault((TIES.get(column, "photograph"), value), number), number)
+        (first.setdefault(tie, number), number)
         for number, row in enumerate(rows)
-        for column in GROUPS
-        if (value := getattr(row, column))
+        for tie in ties_of(row)
     ]
     groups = np.empty(len(rows), np.int64)
     for number, members in enumerate(connected(len(rows), pairs)):

@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -34,6 +34,7 @@ __all__ = [
     "check_disjoint",
     "counts",
     "read_manifest",
+    "ties_of",
     "write_manifest",
 ]
 
@@ -161,7 +162,7 @@ def check_disjoint(rows: Iterable[Row], name: str = "the manifest") -> None:
     """Check that no copy, source cell, patient or smear stands in two splits.
 
     Empty values are unknown and are not compared. An image and what was made from it count as one
-    photograph: a row's ``source_cell`` is compared with the ``sha256`` of other rows too.
+    photograph (`ties_of`).
 
     Args:
         rows: Those of all splits together.
@@ -172,18 +173,27 @@ def check_disjoint(rows: Iterable[Row], name: str = "the manifest") -> None:
     """
     seen: dict[tuple[str, str], Row] = {}
     for row in rows:
-        for column in GROUPS:
-            value = getattr(row, column)
-            if not value:
-                continue
-            kind = "photograph" if column in ("sha256", "source_cell") else column
+        for kind, value in ties_of(row):
             first = seen.setdefault((kind, value), row)
             if first.split != row.split:
                 raise CellnetError(
-                    f"{name} has the {column} {value} on two sides: {first.path} is in "
+                    f"{name} has the {kind} {value} on two sides: {first.path} is in "
                     f"'{first.split}' and {row.path} in '{row.split}'; "
                     "make the split again with 'cellnet data prepare'"
                 )
+
+
+def ties_of(row: Row) -> Iterator[tuple[str, str]]:
+    """What ties a row to others that may not be parted from it.
+
+    Yields:
+        ``(kind, value)`` of each value that is known: ``patient``, ``smear``, and ``photograph``
+        for the image itself (its ``sha256``) and for what it was made from (``source_cell``).
+    """
+    for column in GROUPS:
+        value = getattr(row, column)
+        if value:
+            yield "photograph" if column in ("sha256", "source_cell") else column, value
 
 
 def write_manifest(

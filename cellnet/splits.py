@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cellnet.duplicates import connected
 from cellnet.errors import CellnetError
-from cellnet.manifest import SPLITS, Row
+from cellnet.manifest import SPLITS, Row, ties_of
 
 __all__ = ["DIGITS", "assign_splits", "check_fractions", "keep_sides", "read_sides"]
 
@@ -168,12 +168,10 @@ def _ties(rows: Sequence[Row]) -> list[tuple[int, int]]:
     first: dict[tuple[str, str], int] = {}
     ties = []
     for index, row in enumerate(rows):
-        for column in ("patient", "smear", "source_cell", "sha256"):
-            value = getattr(row, column)
-            if value:
-                other = first.setdefault((column, value), index)
-                if other != index:
-                    ties.append((other, index))
+        for tie in ties_of(row):
+            other = first.setdefault(tie, index)
+            if other != index:
+                ties.append((other, index))
     return ties
 
 

@@ -141,7 +141,10 @@ known = st.sampled_from(["", "", "1", "2", "3", "4", "5"])
 )
 def test_nothing_known_stands_on_two_sides(cells, pairs, seed, cap):
     rows = [
-        Row(f"{i}.png", f"{content:064x}", label, "", "", "", patient, smear, source_cell)
+        # A source cell may be an image that is there itself.
+        Row(f"{i}.png", f"{content:064x}", label, "", "", "", patient, smear, source_cell.zfill(64))
+        if source_cell in ("4", "5")
+        else Row(f"{i}.png", f"{content:064x}", label, "", "", "", patient, smear, source_cell)
         for i, (label, patient, smear, source_cell, content) in enumerate(cells)
     ]
     pairs = [pair for pair in pairs if max(pair) < len(rows)]
