@@ -18,6 +18,7 @@ from cellnet.bundle import class_names_fault
 from cellnet.cells import CLASSES, NEUTROPHIL
 from cellnet.errors import CellnetError
 from cellnet.networks import BUILDERS
+from cellnet.outputs import write_text
 
 __all__ = ["Recipe", "command_of", "read_recipe", "write_recipe"]
 
@@ -280,7 +281,9 @@ def read_recipe(path: str | Path, kind: type[Kind] = Recipe) -> Kind:
 
 
 def write_recipe(recipe: BaseModel, path: Path) -> None:
-    """Write a resolved recipe of any kind, every value explicit."""
-    path.write_text(
-        yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
-    )
+    """Write a resolved recipe of any kind, every value explicit.
+
+    Raises:
+        CellnetError: It cannot be written; what stood there stays.
+    """
+    write_text(path, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))

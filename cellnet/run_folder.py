@@ -69,7 +69,8 @@ def claim(folder: Path, recipe: BaseModel, resume: bool) -> bool:
                 "train it in another --run"
             )
         return False
-    if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
+    # Hidden: a lock, or what a killed process had not finished to write.
+    if folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise CellnetError(f"{folder} is not empty and holds no run; choose another --run")
     made = not folder.exists()
     try:

@@ -122,9 +122,7 @@ class StudyRuns:
             link = folder / name
             if (self.folder / name).exists() and not link.exists():
                 link.symlink_to(os.path.relpath(self.folder / name, folder))
-        part = folder / ".recipe.part"
-        write_recipe(recipe, part)
-        os.replace(part, folder / "recipe.yaml")
+        write_recipe(recipe, folder / "recipe.yaml")
 
     def time_of(self, run: str) -> dict[str, Any]:
         """``seconds`` and ``attempts`` of a run; None where nothing is recorded.
