@@ -18,7 +18,6 @@ from pathlib import Path
 import keras
 import numpy as np
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cellnet.batches import evaluation_batches
 from cellnet.errors import CellnetError
@@ -209,8 +208,6 @@ class _Progress(keras.callbacks.Callback):
             disable=None,
             smoothing=0.05,
         )
-        self.redirect = logging_redirect_tqdm()
-        self.redirect.__enter__()
 
     def on_epoch_begin(self, epoch, logs=None):
         done = epoch * self.steps * self.recipe.training.batch
@@ -223,5 +220,4 @@ class _Progress(keras.callbacks.Callback):
         self.bar.update(self.recipe.training.batch)
 
     def on_train_end(self, logs=None):
-        self.redirect.__exit__(None, None, None)
         self.bar.close()
