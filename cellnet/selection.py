@@ -6,7 +6,7 @@ A study folder holds::
     data/ cohort/ drawn/    what was prepared for it, once; every run below has links to it
     stage-1/M1/ ...         a run of ``cellnet train`` for each candidate
     stage-2/M1/ ...         the same for those that left chance, from scratch
-    cross-validation/5-fold/1/ ...   the same for each fold of the winner
+    cross-validation/M1/5-fold/1/ ...   the same for each fold, of the winner's form
     runs.json               how long each run took, and how often it was begun
     report.html report.json what came of it (``cellnet/selection/1``)
     bundle/                 the winner
@@ -192,9 +192,8 @@ class _Course:
             self._write_bundle(chosen["name"])
         report = self._report(found, chosen, proof)
         if chosen["name"] is not None and study.cross_validation is not None:
-            if not (self.folder / "report.json").exists():
-                # The folds take hours; the choice can be read meanwhile.
-                self._write_report(report)
+            # The folds take hours; the choice can be read meanwhile.
+            self._write_report(report)
             report["cross_validation"] = self._cross_validate(chosen["name"])
         report["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         report["time"] = self.runs.note_time()
@@ -255,7 +254,7 @@ class _Course:
         for division in rule.divisions:
             dealt[division.name] = folds.divide(pool, division.by, division.folds, rule.seed)
             for fold in range(division.folds):
-                run = f"{FOLDS}/{division.name}/{fold + 1}"
+                run = f"{FOLDS}/{winner}/{division.name}/{fold + 1}"
                 folder = self.folder / run / "cohort"
                 if not (folder / "manifest.csv").exists():
                     folder.mkdir(parents=True, exist_ok=True)
@@ -273,7 +272,7 @@ class _Course:
         for division in rule.divisions:
             rows, together = [], np.full(len(pool.rows), np.nan)
             for fold in range(division.folds):
-                run = f"{FOLDS}/{division.name}/{fold + 1}"
+                run = f"{FOLDS}/{winner}/{division.name}/{fold + 1}"
                 held = dealt[division.name] == fold
                 row, own = folds.measure_fold(
                     load(self.folder / run / "bundle"), pool, self.folder / run / "cohort", held,

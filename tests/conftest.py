@@ -2,7 +2,9 @@
 
 import functools
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,3 +60,20 @@ def class_folders(tmp_path, drawn_cell) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray cluster for the tests of a module; skips where it does not start."""
+    from ray_cluster import Cluster
+
+    # Sockets of Ray have long names, and a socket's name may have 107 characters in all.
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    made = None
+    try:
+        made = Cluster(folder)
+        yield made
+    finally:
+        if made is not None:
+            made.stop()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -21,6 +21,7 @@ pytest.importorskip("tensorflow", reason="training needs the training extra")
 import jsonschema
 import yaml
 from painted_cohort import PaintedCohort
+from ray_cluster import needs_ray
 
 from cellnet import selection
 from cellnet.bundle import load
@@ -75,6 +76,16 @@ def start(recipe: Path, cohort: Path, run: Path, *more: str) -> subprocess.Popen
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def worker_of(run: Path) -> int:
+    """The process of Ray whose child trains in a run's folder."""
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            typed = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            if b"cellnet.jobs" in typed and str(run).encode() in typed:
+                return int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    raise AssertionError(f"nobody trains in {run}")
 
 
 def epochs(run: Path) -> int:
@@ -180,13 +191,14 @@ def test_folds_cover_the_cells_by_group_and_by_image(report):
 
 
 @pytest.mark.slow
-def test_runs_share_the_cohort_and_prepare_nothing_again(study, cohort):
+def test_runs_share_the_cohort_and_prepare_nothing_again(study, cohort, report):
     link = study / "stage-1" / "M1" / "cohort"
     assert link.is_symlink()
     assert link.resolve() == cohort.resolve()
     assert not os.path.isabs(os.readlink(link))
     assert not (study / "stage-1" / "M1" / "data").exists()
-    fold = read_manifest(study / "cross-validation" / "2-fold" / "1" / "cohort")
+    winner = report["chosen"]["name"]
+    fold = read_manifest(study / "cross-validation" / winner / "2-fold" / "1" / "cohort")
     fold.check_files()
 
 
@@ -246,6 +258,65 @@ def test_a_study_finished_before_cuts_had_intervals_is_brought_up(
     assert point.created > old
     low, high = point.cell.cut["ci95"]
     assert f"{point.cutoff:.4f} ({low:.4f} to {high:.4f})" in (run / "bundle/CARD.md").read_text()
+
+
+@pytest.mark.slow
+def test_another_winner_gets_folds_of_its_own(study, recipe, cohort, report, tmp_path, monkeypatch):
+    """As where a diagnosis was corrected: the old winner's folds say nothing of the new one."""
+
+    class Stop(Exception):
+        pass
+
+    run = tmp_path / "run"
+    shutil.copytree(study, run, symlinks=True)
+    old = report["chosen"]["name"]
+    (new,) = set(report["candidates"]) - {old}
+    choose, train, asked = selection.candidates.choose, selection.StudyRuns.train, {}
+
+    def train_no_fold(self, recipes):
+        if any(name.startswith("cross-validation") for name in recipes):
+            asked.update(recipes)
+            raise Stop
+        train(self, recipes)
+
+    monkeypatch.setattr(selection.StudyRuns, "train", train_no_fold)
+    monkeypatch.setattr(
+        selection.candidates, "choose", lambda *words: {**choose(*words), "name": new}
+    )
+    with pytest.raises(Stop):
+        select(recipe, cohort, run, resume=True, progress=False)
+    assert [name.split("/")[1] for name in asked] == [new] * 4
+    arguments = {json.dumps(it.network.arguments) for it in asked.values()}
+    assert arguments == {json.dumps(report["recipe"]["candidates"][new])}
+    # Until they are trained, the report speaks of the new winner, and of no folds.
+    now = json.loads((run / "report.json").read_text("utf-8"))
+    assert (now["chosen"]["name"], now["cross_validation"]) == (new, None)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_study_runs_on_a_ray_cluster_and_loses_a_worker(recipe, cohort, cluster, tmp_path):
+    content = yaml.safe_load(recipe.read_text("utf-8"))
+    content["first_stage"]["epochs"] = 4
+    content["cross_validation"] = None
+    file, run = tmp_path / "study.yaml", tmp_path / "run"
+    file.write_text(yaml.safe_dump(content))
+    process = start(file, cohort, run, "--ray", cluster.address)
+    deadline = time.monotonic() + PATIENCE_S
+    while not epochs(run / "stage-1" / "M1") and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    killed = worker_of(run / "stage-1" / "M1")
+    os.kill(killed, signal.SIGKILL)
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
+    report = json.loads((run / "report.json").read_text("utf-8"))
+    assert report["time"]["sessions"][0]["place"] == "a Ray cluster of 2 machines with 2 cores"
+    assert all(found["stage2"] for found in report["candidates"].values())
+    # It went on after the epoch that it had, and was begun twice.
+    log = (run / "stage-1" / "M1" / "log.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in log] == ["1", "2", "3", "4"]
+    assert "going on after epoch" in (run / "stage-1" / "M1" / "job.log").read_text()
 
 
 @pytest.mark.slow
