@@ -209,19 +209,20 @@ release-models: $(VENV)/all.done ## finished runs become models/: calibrate, mea
 		$(if $(PREPARED),--prepared "$(PREPARED)") $(if $(COHORT),--cohort "$(COHORT)") \
 		$(STEPS)
 
-transfers: $(VENV)/all.done ## chapters 2 and 4 with weights of one's own (docs/results.md; STEPS=)
+# STEPS=docs of each writes what was measured into docs/results.md.
+transfers: $(VENV)/all.done ## chapters 2 and 4 on DATA=folder with weights of one's own (STEPS=)
 	$(PY) tests/transfers.py --runs "$(RUNS)" $(if $(DATA),--data "$(DATA)") $(STEPS)
 
-explanations: $(VENV)/all.done ## measure the maps of the shipped models (docs/results.md; STEPS=)
+explanations: $(VENV)/all.done ## measure the maps of the shipped models on DATA=folder (STEPS=)
 	$(PY) tests/explanations.py --runs "$(RUNS)" $(if $(OTHERS),--data "$(OTHERS)") $(STEPS)
 
-selections: $(VENV)/all.done ## chapter 5's study on two cores, its times and docs/results.md (hours; STEPS=)
-	$(PY) tests/selections.py --runs "$(RUNS)" $(if $(DATA),--data "$(DATA)") $(STEPS)
+selections: $(VENV)/all.done ## chapter 5's study for two cores on DATA=folder, and its times (hours; JOBS=, STEPS=)
+	$(PY) tests/selections.py --runs "$(RUNS)" --jobs $(JOBS) $(if $(DATA),--data "$(DATA)") $(STEPS)
 
-specialists: $(VENV)/all.done ## train and measure neutrophil-maturity (docs/results.md; STEPS=)
+specialists: $(VENV)/all.done ## train the specialist neutrophil-maturity on DATA=folder (STEPS=)
 	$(PY) tests/specialists.py --runs "$(RUNS)" $(if $(DATA),--data "$(DATA)") $(STEPS)
 
-unknown-cells: $(VENV)/all.done ## train Model 1 without a class, ask what it calls it (docs/results.md; STEPS=)
+unknown-cells: $(VENV)/all.done ## train Model 1 on DATA=folder without a class, ask what it calls it (STEPS=)
 	$(PY) tests/unknowns.py --runs "$(RUNS)" $(if $(DATA),--data "$(DATA)") $(STEPS)
 
 wheel: $(VENV)/all.done ## build a wheel with the shipped models into dist/

@@ -24,7 +24,9 @@ from pathlib import Path
 from cellnet import __version__
 from cellnet.errors import CellnetError
 
-__all__ = ["ATTEMPTS", "Job", "Outcome", "Workplace", "local", "ray_cluster", "run_job"]
+__all__ = ["ATTEMPTS", "HERE", "Job", "Outcome", "Workplace", "local", "ray_cluster", "run_job"]
+
+HERE = "this machine"
 
 ATTEMPTS = 3
 """How often a job that dies is begun in all: one more death would have the same cause."""
@@ -184,7 +186,7 @@ def local(side_by_side: int = 1) -> Workplace:
                 for future in waiting:
                     future.cancel()
 
-    return Workplace(side_by_side, threads, "this machine", run)
+    return Workplace(side_by_side, threads, HERE, run)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,8 @@
 A program (``make explanations``): it lists cells of PBC that trained nothing, takes the granules
 out of half of the neutrophils, types ``cellnet explain`` on them and on Zheng's cells with masks,
 keeps the numbers of all answers in ``RUNS/explanations/results.json``, and puts tables of them
-between the marks of ``docs/results.md``. Steps may be named; without any, all are made in order:
+between the marks of ``docs/results.md``. Steps may be named; without any, all but the last are made
+in this order:
 
     cells      manifests of PBC's test side, granules of half of the neutrophils taken out
     model1, dysplasianet, masks    explain, each into RUNS/explanations/NAME
@@ -21,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from release import ROOT, read_split, run
+from programs import ROOT, data_of, program, run, run_steps
+from release import DIGITS, read_split
 
 from cellnet import card
 from cellnet.adapters import adapt
@@ -40,22 +42,15 @@ NAME = "explanations"
 SOURCE = "Acevedo et al. 2020, doi 10.17632/snkd93bnjr.1"
 LICENCE = "CC BY 4.0"
 SEED = 0
-DIGITS = 12
 STUDIES = ("model1", "dysplasianet", "model1-masks", "dysplasianet-masks")
 
 
 def main() -> None:
     """Run the steps that were asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("steps", nargs="*", metavar="STEP")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="what is made goes here")
-    parser.add_argument("--data", type=Path, help="folder that holds pbc/ and zheng_cellavision/")
+    parser = program(__doc__, "folder that holds pbc/ and zheng_cellavision/")
     parser.add_argument("--per-class", type=int, default=100, help="cells of each class, Model 1")
     parser.add_argument("--neutrophils", type=int, default=400, help="of either side, DysplasiaNet")
     parser.add_argument("--tested", type=int, default=200, help="cells of deletion and insertion")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "results.md")
     given = parser.parse_args()
     given.work = given.runs / NAME
     given.work.mkdir(parents=True, exist_ok=True)
@@ -67,17 +62,12 @@ def main() -> None:
         "results": write_results,
         "docs": write_docs,
     }
-    for step in given.steps or steps:
-        if step not in steps:
-            parser.error(f"there is no step '{step}'; there are: {', '.join(steps)}")
-        if given.data is None and step not in ("results", "docs"):
-            parser.error(f"the step '{step}' needs --data, the folder that holds pbc/")
-        steps[step](given)
+    run_steps(given, steps)
 
 
 def write_cells(given: argparse.Namespace) -> None:
     """List so many test cells of each class, and simulate the neutrophils of DysplasiaNet."""
-    home = given.data / "pbc"
+    home = data_of(given) / "pbc"
     sides = read_split()
     rng = np.random.default_rng(SEED)
     by_class: dict[str, list[Row]] = {label: [] for label in CLASSES}

@@ -14,23 +14,21 @@ from __future__ import annotations
 
 import argparse
 import csv
-import shlex
 import shutil
-import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
+from programs import ROOT, copy_bundle, run, run_steps
 from response import WAYS, write_response
 
-from cellnet import card, cli
+from cellnet import card
 from cellnet.adapters import adapt
 from cellnet.bundle import available, sha256_of
 from cellnet.manifest import Row, read_manifest, write_manifest
 from cellnet.outputs import write_text
 from cellnet.splits import DIGITS
 
-ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("model1", "dysplasianet")
 SPLIT = ROOT / "training" / "splits" / "pbc.csv"
 
@@ -84,31 +82,13 @@ def main() -> None:
         "response": measure_response,
         "cards": write_cards,
     }
-    for step in given.steps or steps:
-        if step not in steps:
-            parser.error(f"there is no step '{step}'; there are: {', '.join(steps)}")
-        steps[step](given)
-
-
-def run(*words: object) -> None:
-    """Type a command of ``cellnet``, or stop."""
-    typed = [str(word) for word in words]
-    print(f"$ cellnet {shlex.join(typed)}", flush=True)
-    status = cli.main(typed)
-    if status:
-        sys.exit(status)
+    run_steps(given, steps, named=())
 
 
 def copy(given: argparse.Namespace) -> None:
-    """Copy the bundles of the runs; what else stands in a model's folder stays."""
+    """Copy the bundles of the runs."""
     for name in NAMES:
-        source = given.runs / name / "bundle"
-        if not (source / "bundle.json").is_file():
-            sys.exit(f"cellnet: error: there is no bundle at {source}; finish the run first")
-        (given.models / name).mkdir(parents=True, exist_ok=True)
-        for file in sorted(source.iterdir()):
-            print(f"{file} -> {given.models / name}", flush=True)
-            shutil.copyfile(file, given.models / name / file.name)
+        copy_bundle(given.runs / name, given.models / name)
 
 
 def write_sides(given: argparse.Namespace) -> None:

@@ -1,10 +1,11 @@
 """Run chapter 5's study, time it side by side, and write the numbers into the docs.
 
 A program (``make selections``). Each step prints the ``cellnet`` command that it runs, and goes on
-where it was stopped. Steps may be named; without any, all are made in this order:
+where it was stopped. Steps may be named; without any, all but the last are made in this order:
 
     study    RUNS/dysplasianet-selection-two-cores of the recipe of that name; hours
-    times    the same at a small scale with --jobs 1 and --jobs 2, RUNS/selection-times
+    times    the same at a small scale with --jobs 1 and --jobs 2, RUNS/selection-times; it says
+             which was faster
     docs     docs/results.md of both, as far as they have been made
 """
 
@@ -17,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from release import ROOT, run
+from programs import ROOT, data_of, program, run, run_steps
 
 from cellnet import card
 from cellnet.card import table
 from cellnet.card_tables import share
+from cellnet.jobs import HERE
 from cellnet.measured_page import decimal
 from cellnet.outputs import write_text
 
@@ -33,27 +35,17 @@ RECIPE = ROOT / "training" / f"{STUDY}.yaml"
 
 def main() -> None:
     """Run the steps that were asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("steps", nargs="*", metavar="STEP")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="what is made goes here")
-    parser.add_argument("--data", type=Path, help="PBC, a folder made of it, or a cohort")
+    parser = program(__doc__, "PBC, a folder made of it, or a cohort")
     parser.add_argument("--jobs", type=int, default=1, help="of the study: runs at a time")
     parser.add_argument("--per-class", type=int, default=600, help="of the times: images a class")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "results.md")
     given = parser.parse_args()
     steps = {"study": study, "times": times, "docs": write_docs}
-    for step in given.steps or steps:
-        if step not in steps:
-            parser.error(f"there is no step '{step}'; there are: {', '.join(steps)}")
-        steps[step](given)
+    run_steps(given, steps)
 
 
 def study(given: argparse.Namespace) -> None:
     """Run the study, or go on with it."""
-    place = given.runs / STUDY
-    _select(RECIPE, given.data, place, given.jobs)
+    _select(RECIPE, data_of(given), given.runs / STUDY, given.jobs)
 
 
 def times(given: argparse.Namespace) -> None:
@@ -77,7 +69,7 @@ def times(given: argparse.Namespace) -> None:
         cohort = place / "cohort"
     if not (cohort / "manifest.csv").exists():
         if not (place / "data" / "manifest.csv").exists():
-            run("data", "prepare", given.data, "--adapter", "pbc", "--out", place / "data",
+            run("data", "prepare", data_of(given), "--adapter", "pbc", "--out", place / "data",
                 "--seed", content["data"]["seed"])  # fmt: skip
         run("data", "simulate", place / "data", "--out", cohort,
             "--seed", content["data"]["seed"])  # fmt: skip
@@ -85,6 +77,13 @@ def times(given: argparse.Namespace) -> None:
         folder = place / f"jobs-{jobs}"
         if not (folder / "report.json").exists():
             _select(recipe, cohort, folder, jobs)
+    timed = _timed(given)
+    if all(timed.values()):
+        print(_times(timed), flush=True)
+
+
+def _timed(given: argparse.Namespace) -> dict[int, dict[str, Any] | None]:
+    return {jobs: _read(given.runs / TIMES / f"jobs-{jobs}" / "report.json") for jobs in (1, 2)}
 
 
 def _select(recipe: Path, data: Path, place: Path, jobs: int) -> None:
@@ -95,9 +94,8 @@ def _select(recipe: Path, data: Path, place: Path, jobs: int) -> None:
 def write_docs(given: argparse.Namespace) -> None:
     """Put the tables between their marks; what has not been measured is not there."""
     report = _read(given.runs / STUDY / "report.json")
-    timed = {jobs: _read(given.runs / TIMES / f"jobs-{jobs}" / "report.json") for jobs in (1, 2)}
     text = given.docs.read_text(encoding="utf-8") if given.docs.is_file() else "# Results\n"
-    write_text(given.docs, card.replace(text, NAME, section(report, timed)))
+    write_text(given.docs, card.replace(text, NAME, section(report, _timed(given))))
     print(f"wrote {given.docs}", flush=True)
 
 
@@ -179,7 +177,7 @@ def _study(report: dict[str, Any]) -> Iterator[str]:
         rows = [
             [
                 key,
-                _both(proof[key]),
+                f"{_both(proof[key])}, {proof[key]['k']} of {proof[key]['n']}",
                 share_or_none(published.get("proof_of_concept", {}).get(key)) or "",
             ]
             for key in keys
@@ -302,8 +300,8 @@ def _verdict(name: str, published: dict[str, Any]) -> str:
 
 def _machine(report: dict[str, Any]) -> str:
     found = report["environment"]
-    places = sorted({session["place"] for session in report["time"]["sessions"]})
-    return f"{found['cores']} cores ({found['machine']}), {', '.join(places)}"
+    places = {session["place"] for session in report["time"]["sessions"]} - {HERE}
+    return ", ".join([f"{found['cores']} cores ({found['machine']})", *sorted(places)])
 
 
 def _beside(here: str, published: Any) -> str:
@@ -311,8 +309,8 @@ def _beside(here: str, published: Any) -> str:
 
 
 def share_or_none(value: float | None) -> str | None:
-    """A published share in percent."""
-    return None if value is None else share(value)
+    """A published share in percent, as many digits of it as were published."""
+    return None if value is None else f"{100 * value:.2f}".removesuffix("0") + " %"
 
 
 def _both(found: dict[str, Any], write=share) -> str:

@@ -1,10 +1,13 @@
 """Train and measure the second specialist, band against segmented neutrophils, for the docs.
 
-A program (``make specialists``). Each step prints the ``cellnet`` command that it runs. Steps may
-be named; without any, all are made in this order:
+A program (``make specialists``). Each step prints the ``cellnet`` command that it runs:
 
     data      RUNS/maturity/data: PBC, divided as the shipped models were trained
     train     RUNS/maturity/run of training/neutrophil-maturity.yaml; goes on where it stopped
+
+These two are made where no step is named. Whoever releases the bundle names the others too, which
+write into the project:
+
     copy      its bundle to models/neutrophil-maturity; what else stands there stays
     measure   the test side, once; recorded in the bundle and its card
     docs      docs/results.md and the README's table of what was recorded
@@ -13,12 +16,12 @@ be named; without any, all are made in this order:
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from release import ROOT, SPLIT, run
+from programs import ROOT, copy_bundle, data_of, program, run, run_steps
+from release import SPLIT
 
 from cellnet import card
 from cellnet.bundle import Bundle, load
@@ -37,30 +40,19 @@ NOTE = "PBC, band and segmented neutrophils that trained nothing"
 
 def main() -> None:
     """Run the steps that were asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("steps", nargs="*", metavar="STEP")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="what is made goes here")
-    parser.add_argument("--data", type=Path, help="PBC, one folder a class")
+    parser = program(__doc__, "PBC, one folder a class")
     parser.add_argument("--models", type=Path, default=ROOT / "models", help="the bundle goes here")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "results.md")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     given = parser.parse_args()
     given.work = given.runs / "maturity"
     given.work.mkdir(parents=True, exist_ok=True)
     steps = {"data": prepare, "train": train, "copy": copy, "measure": measure, "docs": write_docs}
-    for step in given.steps or steps:
-        if step not in steps:
-            parser.error(f"there is no step '{step}'; there are: {', '.join(steps)}")
-        if step == "data" and given.data is None:
-            parser.error("the step 'data' needs --data, the folder of PBC's classes")
-        steps[step](given)
+    run_steps(given, steps, named=("copy", "measure", "docs"))
 
 
 def prepare(given: argparse.Namespace) -> None:
     """Divide PBC as it was divided for Model 1, so that both are tested on what trained neither."""
-    run("data", "prepare", given.data, "--adapter", "pbc", "--seed", 1, "--sides", SPLIT,
+    run("data", "prepare", data_of(given), "--adapter", "pbc", "--seed", 1, "--sides", SPLIT,
         "--out", given.work / "data")  # fmt: skip
 
 
@@ -73,14 +65,7 @@ def train(given: argparse.Namespace) -> None:
 
 def copy(given: argparse.Namespace) -> None:
     """Copy the bundle of the finished run."""
-    source = given.work / "run" / "bundle"
-    if not (source / "bundle.json").is_file():
-        sys.exit(f"cellnet: error: there is no bundle at {source}; finish the run first")
-    target = given.models / NAME
-    target.mkdir(parents=True, exist_ok=True)
-    for file in sorted(source.iterdir()):
-        print(f"{file} -> {target}", flush=True)
-        shutil.copyfile(file, target / file.name)
+    copy_bundle(given.work / "run", given.models / NAME)
 
 
 def measure(given: argparse.Namespace) -> None:

@@ -3,8 +3,8 @@
 A program (``make transfers``), for machines that ImageNet's weights are out of reach of: it draws
 cells, trains a small backbone on them, types ``cellnet transfer`` with the recipes below, and puts
 tables of the reports between the marks of ``docs/results.md``. Each step prints the ``cellnet``
-command that it runs, and goes on where it was stopped. Steps may be named; without any, all are
-made in order:
+command that it runs, and goes on where it was stopped. Steps may be named; without any, all but the
+last are made in this order:
 
     drawn      runs/drawn-400, cells drawn from nothing
     backbone   runs/backbone-drawn, trained on them
@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from release import ROOT, run
+from programs import ROOT, data_of, program, run, run_steps
 
 from cellnet import card
 from cellnet.answer_measures import SHARES
@@ -38,24 +38,14 @@ TRAINING = ROOT / "training"
 
 def main() -> None:
     """Run the steps that were asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("steps", nargs="*", metavar="STEP")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="what is made goes here")
-    parser.add_argument("--data", type=Path, help="PBC, or a folder made of it by data prepare")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "results.md")
-    given = parser.parse_args()
+    given = program(__doc__, "PBC, or a folder made of it by data prepare").parse_args()
     steps = {
         "drawn": draw,
         "backbone": train,
         **{name: partial(study, name=name) for name in (*MACHINES, TUNING)},
         "docs": write_docs,
     }
-    for step in given.steps or steps:
-        if step not in steps:
-            parser.error(f"there is no step '{step}'; there are {', '.join(steps)}")
-        steps[step](given)
+    run_steps(given, steps)
 
 
 def draw(given: argparse.Namespace) -> None:
@@ -78,7 +68,7 @@ def study(given: argparse.Namespace, name: str) -> None:
     place = given.runs / name
     if not (place / "report.json").exists():
         recipe = TRAINING / f"{name}.yaml"
-        run("transfer", recipe, "--data", given.data, "--run", place, *_on(place))
+        run("transfer", recipe, "--data", data_of(given), "--run", place, *_on(place))
 
 
 def _on(place: Path) -> list[str]:

@@ -1,12 +1,13 @@
 """Train Model 1 without a class, ask what it calls that class, and write the numbers into the docs.
 
 A program (``make unknown-cells``). Each step prints the ``cellnet`` command that it runs, and goes
-on where it was stopped. Steps may be named; without any, all are made in this order:
+on where it was stopped. Steps may be named; without any, the first three are made:
 
-    data       RUNS/unknown/data: PBC, divided as the shipped models' data are
+    data       RUNS/unknown/data: the cells, divided
     train      RUNS/unknown/NAME of each recipe of RECIPES; some ten minutes each on two cores
     measure    `cellnet unknown` of each, its answer and page in RUNS/unknown/NAME
-    model1     `cellnet evaluate` of the shipped Model 1: the report with the thesis's figures
+    model1     `cellnet evaluate` of the shipped Model 1 on PBC, divided as it was trained: the
+               report with the thesis's figures
     docs       docs/results.md of all that has been measured
 """
 
@@ -19,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from release import ROOT, run
+from programs import ROOT, data_of, program, run, run_steps
+from release import SPLIT
 
 from cellnet import card
 from cellnet.card import table
@@ -35,14 +37,8 @@ SEED = 1
 
 def main() -> None:
     """Run the steps that were asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("steps", nargs="*", metavar="STEP")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="what is made goes here")
-    parser.add_argument("--data", type=Path, help="PBC: a folder with one sub-folder a class")
+    parser = program(__doc__, "PBC: a folder with one sub-folder a class")
     parser.add_argument("--models", type=Path, default=ROOT / "models", help="shipped bundles")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "results.md")
     given = parser.parse_args()
     given.work = given.runs / "unknown"
     given.work.mkdir(parents=True, exist_ok=True)
@@ -53,22 +49,13 @@ def main() -> None:
         "model1": measure_model1,
         "docs": write_docs,
     }
-    for step in given.steps or steps:
-        if step not in steps:
-            parser.error(f"there is no step '{step}'; there are: {', '.join(steps)}")
-        if step == "data" and given.data is None and not _is_prepared(given):
-            parser.error("the step 'data' needs --data, the folder of PBC")
-        steps[step](given)
-
-
-def _is_prepared(given: argparse.Namespace) -> bool:
-    return (given.work / "data" / "manifest.csv").exists()
+    run_steps(given, steps, named=("model1", "docs"))
 
 
 def prepare(given: argparse.Namespace) -> None:
     """Divide the cells, once."""
-    if not _is_prepared(given):
-        run("data", "prepare", given.data, "--adapter", "pbc", "--out", given.work / "data",
+    if not (given.work / "data" / "manifest.csv").exists():
+        run("data", "prepare", data_of(given), "--adapter", "pbc", "--out", given.work / "data",
             "--seed", SEED)  # fmt: skip
 
 
@@ -92,8 +79,12 @@ def measure(given: argparse.Namespace) -> None:
 
 
 def measure_model1(given: argparse.Namespace) -> None:
-    """Make the report of the shipped Model 1; nothing is recorded."""
-    run("evaluate", given.models / "model1", given.work / "data", "--out",
+    """Make the report of the shipped Model 1 on what trained it not; nothing is recorded."""
+    data = given.work / "data-of-model1"
+    if not (data / "manifest.csv").exists():
+        run("data", "prepare", data_of(given), "--adapter", "pbc", "--out", data,
+            "--seed", SEED, "--sides", SPLIT)  # fmt: skip
+    run("evaluate", given.models / "model1", data, "--out",
         given.work / "model1.json", "--html", given.work / "model1.html")  # fmt: skip
 
 
