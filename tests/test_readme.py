@@ -28,6 +28,7 @@ README = ROOT / "README.md"
 STAND_INS: dict[str, str | None] = {
     # The clone is the folder in which the rest runs; set-up and demo are run whole by `.ci/run`.
     "git clone REPOSITORY cellnet && cd cellnet": "test -f README.md",
+    "source .venv/bin/activate": "make --dry-run demo | grep -q '\\.venv/bin/'",
     "make demo": "make --dry-run demo",
     "make test": "make --dry-run test",
     "make bench": "make --dry-run bench",
@@ -38,10 +39,10 @@ STAND_INS: dict[str, str | None] = {
     "make lock": "make --dry-run lock",
     "make train-dysplasianet DATA=path/to/cells": "make --dry-run train-dysplasianet DATA=cells",
     "make train-model1 DATA=path/to/cells": "make --dry-run train-model1 DATA=cells",
-    # Hours, and minutes; tests/test_selection.py runs the small form.
+    # Hours, and minutes; tests/test_recipe_commands.py runs the small form.
     "make select-dysplasianet DATA=path/to/cells": "make --dry-run select-dysplasianet DATA=cells",
     "make select-small": "make --dry-run select-small",
-    # Two trainings; tests/test_unknown.py runs the small form.
+    # Two trainings; tests/test_recipe_commands.py runs the small form.
     "make unknown-cells DATA=path/to/cells": "make --dry-run unknown-cells DATA=cells",
     "cellnet select training/dysplasianet-selection.yaml --data path/to/cells --run runs/selection "
     "--jobs 2": "test -f training/dysplasianet-selection.yaml",
@@ -55,7 +56,7 @@ STAND_INS: dict[str, str | None] = {
 
 LANGUAGES = ("console", "python")
 #: Programs that a block may begin with; each is run unless STAND_INS names the whole command.
-PROGRAMS = ("cellnet", "make", "git", "echo")
+PROGRAMS = ("cellnet", "make", "git", "echo", "source")
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
@@ -146,6 +147,12 @@ def test_the_readme_shows_commands_and_only_known_blocks():
         assert command in STAND_INS or command.split()[0] in PROGRAMS, f"unlisted: {command}"
         if command.split()[0] in ("make", "git"):
             assert command in STAND_INS, f"say in STAND_INS how {command!r} is tested"
+
+
+def test_the_readme_says_where_the_program_is_before_it_types_it():
+    typed = commands(README.read_text(encoding="utf-8"))
+    first = next(number for number, it in enumerate(typed) if it.startswith("cellnet "))
+    assert "source .venv/bin/activate" in typed[:first]
 
 
 def test_what_has_a_dry_stand_in_is_run_whole_by_ci():
