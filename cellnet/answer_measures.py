@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cellnet.intervals import REPEATS, proportion
-from cellnet.metrics import balanced_accuracy, confusion_matrix, one_against_all
+from cellnet.metrics import balanced_accuracy, confusion_matrix, mean_and_sd, one_against_all
 
 __all__ = ["SHARES", "measure_answers"]
 
@@ -65,7 +65,7 @@ def measure_answers(
         ).to_json(),
         "per_class": per_class,
         "average": {
-            key: _spread([row[key]["value"] for row in per_class.values() if row["cells"]])
+            key: _average([row[key]["value"] for row in per_class.values() if row["cells"]])
             for key in SHARES
         },
         "confusion": {
@@ -76,10 +76,5 @@ def measure_answers(
     }
 
 
-def _spread(values: Sequence[float | None]) -> dict[str, Any]:
-    known = [value for value in values if value is not None]
-    return {
-        "mean": float(np.mean(known)) if known else None,
-        "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
-        "classes": len(known),
-    }
+def _average(values: Sequence[float | None]) -> dict[str, Any]:
+    return {**mean_and_sd(values), "classes": sum(value is not None for value in values)}

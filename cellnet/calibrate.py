@@ -22,7 +22,7 @@ from cellnet.answering import SmearCounts, SmearScores, answer, count_smears, sc
 from cellnet.cells import NEUTROPHIL
 from cellnet.errors import CellnetError
 from cellnet.intervals import FEWEST, distinct_groups
-from cellnet.manifest import Manifest, read_manifest
+from cellnet.manifest import BY_CELL, BY_SMEAR, Manifest, read_manifest
 from cellnet.operating_point import (
     MINIMUM_NEUTROPHILS,
     Fit,
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 __all__ = ["calibrate", "load_classifier", "summary"]
 
 log = logging.getLogger(__name__)
-
-BY_CELL, BY_SMEAR = "test-by-cell", "test-by-smear"
 
 
 def calibrate(

@@ -24,7 +24,7 @@ from cellnet.errors import CellnetError, NoBetterThanGuessing
 from cellnet.evaluate import evaluate
 from cellnet.folds import HALF
 from cellnet.intervals import proportion
-from cellnet.manifest import Manifest, check_disjoint
+from cellnet.manifest import BY_CELL, BY_SMEAR, PROOF, Manifest, check_disjoint
 from cellnet.metrics import balanced_accuracy, sign_test
 from cellnet.operating_point import OperatingPoint, read_operating_point
 from cellnet.outputs import write_text
@@ -54,7 +54,6 @@ log = logging.getLogger(__name__)
 SIGNIFICANT = 0.05
 """What chance alone explains with a lower probability is taken for a difference."""
 
-BY_CELL, BY_SMEAR, PROOF = "test-by-cell", "test-by-smear", "proof-of-concept"
 WAYS = {
     "smears_as_run": "cells that the classifier calls neutrophil, as the program runs",
     "smears_by_known_neutrophils": "neutrophils by the manifest's label",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cellnet.bundle import Bundle
 from cellnet.manifest import Manifest, Row
 
-__all__ = ["cautions", "unit_cautions"]
+__all__ = ["cautions", "drawn_cautions", "unit_cautions"]
 
 
 def cautions(
@@ -53,10 +53,13 @@ def cautions(
                 f"{bundle.name} was trained without {label}: none of the {number} here can be "
                 "named right; 'cellnet unknown' measures what it calls them"
             )
+    return [*found, *drawn_cautions(rows)]
+
+
+def drawn_cautions(rows: Sequence[Row]) -> list[str]:
+    """Say how many cells are drawn; empty where all are photographed."""
     drawn = sum("drawn" in row.source.lower() for row in rows)
-    if drawn:
-        found.append(f"{drawn} of {len(rows)} cells are drawn, not photographed")
-    return found
+    return [f"{drawn} of {len(rows)} cells are drawn, not photographed"] if drawn else []
 
 
 def unit_cautions(rows: Sequence[Row], column: str | None) -> list[str]:

@@ -18,7 +18,7 @@ import numpy as np
 from cellnet.cells import CLASSES, DIFFERENTIAL, DYSPLASTIC_FROM, NEUTROPHIL, NORMAL_UP_TO
 from cellnet.duplicates import connected
 from cellnet.errors import CellnetError
-from cellnet.manifest import COHORT_SPLITS, Row, check_disjoint
+from cellnet.manifest import BY_CELL, BY_SMEAR, COHORT_SPLITS, PROOF, Row, check_disjoint
 from cellnet.stain import Stain, draw_stain, jitter_stain
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
     "plan_versions",
 ]
 
-TRAIN, VALIDATION, BY_CELL, BY_SMEAR, PROOF = COHORT_SPLITS
+TRAIN, VALIDATION = COHORT_SPLITS[:2]
 
 NORMAL_G = (0.0, NORMAL_UP_TO)
 DYSPLASTIC_G = (DYSPLASTIC_FROM, 1.0)

@@ -26,7 +26,7 @@ from cellnet.cautions import cautions, unit_cautions
 from cellnet.cells import CLASSES, FIVE, OTHER
 from cellnet.errors import CellnetError
 from cellnet.intervals import REPEATS, proportion
-from cellnet.manifest import Manifest, Row, read_manifest
+from cellnet.manifest import BY_CELL, BY_SMEAR, PROOF, Manifest, Row, read_manifest
 from cellnet.measure import measure_cells, measure_classes, measure_smears
 from cellnet.operating_point import OperatingPoint, read_operating_point
 from cellnet.outputs import write_text
@@ -57,8 +57,7 @@ SCHEMA = "cellnet/evaluation/1"
 MEASURING = ("numpy", "ai-edge-litert", "opencv-python-headless", "simplejpeg")
 """Packages that decide what a network answers."""
 
-COHORT_TESTS = ("test-by-cell", "test-by-smear", "proof-of-concept")
-SMEAR_SPLITS = ("test-by-smear", "proof-of-concept")
+SMEAR_SPLITS = (BY_SMEAR, PROOF)
 
 
 THESIS = {"source": "Acevedo 2020, table 6.2", "balanced_accuracy": 0.954}
@@ -340,7 +339,7 @@ def _granularity(
 ) -> dict[str, Any]:
     """Measure DysplasiaNet; see :func:`evaluate`."""
     present = {row.split for row in manifest.rows}
-    tests = [name for name in COHORT_TESTS if name in present]
+    tests = [name for name in (BY_CELL, *SMEAR_SPLITS) if name in present]
     splits = tests if split == "test" and split not in present and tests else [split]
     rows_of = {name: manifest.split(name) for name in splits}
     has_smears = any(name in SMEAR_SPLITS for name in splits)

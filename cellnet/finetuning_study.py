@@ -24,6 +24,7 @@ from cellnet import networks
 from cellnet.answer_measures import measure_answers
 from cellnet.backbones import bind, blocks_of, without_top
 from cellnet.batches import Pool, evaluation_batches
+from cellnet.cautions import drawn_cautions
 from cellnet.cells import CLASSES
 from cellnet.errors import CellnetError
 from cellnet.folds import tied
@@ -375,7 +376,4 @@ def _warnings(
             "no patient and no smear is known for any cell: cells of one patient may stand in "
             "training and test, so the numbers are optimistic and their intervals too narrow"
         )
-    drawn = sum("drawn" in row.source.lower() for row in rows)
-    if drawn:
-        found.append(f"{drawn} of {len(rows)} cells are drawn, not photographed")
-    return found
+    return [*found, *drawn_cautions(rows)]

@@ -24,6 +24,7 @@ from cellnet.duplicates import connected
 from cellnet.errors import CellnetError
 from cellnet.intervals import FEWEST, Estimate, bootstrap_interval, proportion
 from cellnet.manifest import COHORT_SPLITS, Manifest, Row, read_manifest, ties_of, write_manifest
+from cellnet.metrics import mean_and_sd
 from cellnet.truth import normal_and_dysplastic, suppression_of
 
 __all__ = [
@@ -352,17 +353,7 @@ def summarise(pool: Pool, rows: Sequence[dict[str, Any]], scores: np.ndarray) ->
         "n": int(used.sum()),
         "pooled": proportion((score > HALF) == normal, groups).to_json(),
         "pooled_auc": auc(~normal, score, True, groups).to_json(),
-        **{key: _spread([row[key]["value"] for row in rows]) for key in ("accuracy", "auc")},
-    }
-
-
-def _spread(values: Sequence[float | None]) -> dict[str, float | None]:
-    known = [value for value in values if value is not None]
-    if not known:
-        return {"mean": None, "sd": None}
-    return {
-        "mean": float(np.mean(known)),
-        "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        **{key: mean_and_sd([row[key]["value"] for row in rows]) for key in ("accuracy", "auc")},
     }
 
 

@@ -25,9 +25,12 @@ from cellnet.errors import CellnetError
 from cellnet.outputs import write_text
 
 __all__ = [
+    "BY_CELL",
+    "BY_SMEAR",
     "COHORT_SPLITS",
     "COLUMNS",
     "GROUPS",
+    "PROOF",
     "SPLITS",
     "Manifest",
     "Row",
@@ -41,7 +44,8 @@ __all__ = [
 SPLITS = ("train", "validation", "test")
 """The roles of real cells."""
 
-COHORT_SPLITS = ("train", "validation", "test-by-cell", "test-by-smear", "proof-of-concept")
+BY_CELL, BY_SMEAR, PROOF = "test-by-cell", "test-by-smear", "proof-of-concept"
+COHORT_SPLITS = ("train", "validation", BY_CELL, BY_SMEAR, PROOF)
 """The five sets of the thesis's chapter 5 (table 5.1)."""
 
 GROUPS = ("sha256", "source_cell", "patient", "smear")

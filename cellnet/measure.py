@@ -29,7 +29,7 @@ from cellnet.metrics import (
     spearman_within,
 )
 from cellnet.operating_point import OperatingPoint
-from cellnet.roc import macro_curve, roc_curve
+from cellnet.roc import macro_curve, roc_curve, thinned
 from cellnet.smear import HOLDS, name_cells
 from cellnet.truth import normal_and_dysplastic
 
@@ -157,10 +157,7 @@ def _macro(
         rate, mean = macro_curve(
             [roc_curve(truth == label, probabilities[:, label]) for label in kept]
         )
-        # Evenly along the curve: most of its corners lie where it is flat.
-        along = np.concatenate([[0.0], np.cumsum(np.diff(rate) + np.diff(mean))])
-        wanted = np.linspace(0, along[-1], 2 * CURVE_POINTS)
-        at = np.unique(np.append(np.searchsorted(along, wanted - 1e-12), len(rate) - 1))
+        at = thinned(rate, mean, 2 * CURVE_POINTS)
         curve = {
             "false_positive_rate": rate[at].round(6).tolist(),
             "sensitivity": mean[at].round(6).tolist(),

@@ -10,6 +10,7 @@ never a guess. Intervals are left to ``intervals``, ROC curves and their areas t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,6 +30,7 @@ __all__ = [
     "calibration_error",
     "confusion_matrix",
     "f1_scores",
+    "mean_and_sd",
     "one_against_all",
     "reliability",
     "sign_test",
@@ -373,6 +375,22 @@ def spearman_within(
             seed,
         )[0]
     return Estimate(float(found.mean()), interval, len(found), "bootstrap by group")
+
+
+def mean_and_sd(values: Sequence[float | None]) -> dict[str, float | None]:
+    """Mean and standard deviation (of a sample) of the values that are known.
+
+    Args:
+        values: None where nothing could be measured.
+
+    Returns:
+        ``mean``, None without a value, and ``sd``, None with fewer than two.
+    """
+    known = [value for value in values if value is not None]
+    return {
+        "mean": float(np.mean(known)) if known else None,
+        "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+    }
 
 
 def sign_test(difference: np.ndarray, groups: np.ndarray | None = None) -> float:

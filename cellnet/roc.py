@@ -24,6 +24,7 @@ __all__ = [
     "cut_estimate",
     "macro_curve",
     "roc_curve",
+    "thinned",
     "weighted_youden",
     "youden",
 ]
@@ -255,6 +256,22 @@ def cut_estimate(
         below, above = score[score <= cut].max(), score[score > cut].min()
         interval = (float(min(interval[0], below)), float(max(interval[1], above)))
     return Estimate(cut, interval, len(positive), method)
+
+
+def thinned(rate: np.ndarray, sensitivity: np.ndarray, points: int) -> np.ndarray:
+    """Choose corners of a ROC curve for a plot, evenly along it: most lie where it is flat.
+
+    Args:
+        rate: (n,) float, false positive rates, rising.
+        sensitivity: (n,) float, rising.
+        points: about how many to keep.
+
+    Returns:
+        (m,) int64 places, the first and the last among them.
+    """
+    along = np.concatenate([[0.0], np.cumsum(np.diff(rate) + np.diff(sensitivity))])
+    wanted = np.linspace(0, along[-1], points)
+    return np.unique(np.append(np.searchsorted(along, wanted - 1e-12), len(rate) - 1))
 
 
 def macro_curve(curves: Sequence[Roc]) -> tuple[np.ndarray, np.ndarray]:

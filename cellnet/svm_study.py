@@ -26,11 +26,13 @@ from cellnet import svm
 from cellnet.answer_measures import measure_answers
 from cellnet.backbones import bind
 from cellnet.bundle import Bundle
+from cellnet.cautions import drawn_cautions
 from cellnet.cells import CLASSES
 from cellnet.errors import CellnetError
 from cellnet.features import Extractor, extract, open_extractor
 from cellnet.folds import deal, tied
 from cellnet.manifest import Manifest, Row
+from cellnet.metrics import mean_and_sd
 from cellnet.outputs import write_text
 from cellnet.run_folder import read_kept, read_measured
 from cellnet.seen import bundles_of_file, unseen
@@ -272,11 +274,7 @@ def _results(
             "seconds": {"features": round(seconds, 1), "cross_validation": round(crossed, 1)},
             "machine": stored.relative_to(folder).as_posix(),
             "support_vectors": support,
-            "by_fold": {
-                "accuracy": right,
-                "mean": float(np.mean(right)),
-                "sd": float(np.std(right, ddof=1)),
-            },
+            "by_fold": {"accuracy": right, **mean_and_sd(right)},
             **measured,
         }
         file.parent.mkdir(exist_ok=True)
@@ -364,7 +362,4 @@ def _warnings(
     if cells.left_out:
         told = ", ".join(f"{number} {name}" for name, number in cells.left_out.items())
         found.append(f"cells of classes that are in no group were left out: {told}")
-    drawn = sum("drawn" in row.source.lower() for row in cells.rows)
-    if drawn:
-        found.append(f"{drawn} of {len(cells.rows)} cells are drawn, not photographed")
-    return found
+    return [*found, *drawn_cautions(cells.rows)]

@@ -23,7 +23,7 @@ from cellnet.intervals import (
     distinct_groups,
     proportion,
 )
-from cellnet.roc import roc_curve
+from cellnet.roc import roc_curve, thinned
 from cellnet.smear import name_cells
 
 __all__ = ["ACCEPTED", "compare_scores", "nine_columns"]
@@ -275,9 +275,7 @@ def _curve(unknown: np.ndarray, score: np.ndarray) -> dict[str, list[float]]:
     """A ROC curve for a plot, unknown cells being positive."""
     curve = roc_curve(unknown, score)
     alarm, found = 1.0 - curve.specificity, curve.sensitivity
-    along = np.concatenate([[0.0], np.cumsum(np.diff(alarm) + np.diff(found))])
-    wanted = np.linspace(0, along[-1], _POINTS)
-    at = np.unique(np.append(np.searchsorted(along, wanted - 1e-12), len(alarm) - 1))
+    at = thinned(alarm, found, _POINTS)
     return {
         "false_positive_rate": alarm[at].round(6).tolist(),
         "sensitivity": found[at].round(6).tolist(),

@@ -67,7 +67,8 @@ def given(tmp_path) -> argparse.Namespace:
     for name, left_out in zip(unknowns.RECIPES, ("ig", "erythroblast"), strict=True):
         (work / name / "bundle").mkdir(parents=True)
         (work / name / "unknown.json").write_text(json.dumps(answer(name, left_out)))
-        told = {"training": {"epoch_kept": 8, "epochs_run": 9}}
+        history = {"epoch": [1, 2], "accuracy": [0.4, 0.71], "val_accuracy": [0.5, 0.625]}
+        told = {"training": {"epoch_kept": 8, "epochs_run": 9, "history": history}}
         (work / name / "bundle" / "bundle.json").write_text(json.dumps(told))
     return argparse.Namespace(
         work=work, models=ROOT / "models", docs=tmp_path / "results.md"
@@ -96,6 +97,7 @@ def test_tables_stand_between_their_marks_and_leave_the_rest(given):
         "Of the known cells 75.0 % are named right; always saying the most frequent class" in text
     )
     assert "would give 35.7 % (neutrophil)" in text
+    assert "accuracy on validation cells, %, 50.0, 62.5; in training, %, 40.0, 71.0." in text
     assert "of the unknown cells 40.0 % (39.0 to 41.0) are called other" in text
     unknowns.write_docs(given)
     assert given.docs.read_text("utf-8") == text

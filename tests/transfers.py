@@ -179,7 +179,7 @@ def _tuning(report: dict[str, Any]) -> Iterator[str]:
         yield (
             f"Chosen: {chosen['free']} blocks free, {chosen['images_per_class']} images a class. "
             "It on the test side, trained on as many images of each class, and on classes as "
-            "frequent as in the data; always saying the most frequent class would give "
+            "frequent as on the train side; always saying the most frequent class would give "
             f"{majority(report['cells']['test'])}. Accuracy follows the mix of classes, so "
             "validation and test accuracy cannot be compared where their mixes differ:"
         )

@@ -142,7 +142,7 @@ def model1_section(evaluations: dict[str, Any], report: dict[str, Any] | None) -
     if same and not report["training"]["history"]:
         told += (
             " The shipped bundle was trained before bundles kept the course of their training, so "
-            "its page has no figure 6.2."
+            "its page has no figure 6.2; the courses of two other Models 1 stand below."
         )
     parts = [
         f"{found['model']['name']} {found['model']['version']} on {found['n']:,} cells of "
@@ -211,6 +211,12 @@ def _study(found: dict[str, Any], bundle: dict[str, Any]) -> Iterator[str]:
         f"the most frequent class would give {majority(found['known']['counts'])}. AUC counts "
         "known cells in this mix, too. In brackets: 95 % intervals."
     )
+    history = training.get("history")
+    if history:
+        yield (
+            "Its course (figure 6.2), an epoch after the other: accuracy on validation cells, %, "
+            f"{_course(history['val_accuracy'])}; in training, %, {_course(history['accuracy'])}."
+        )
     yield (
         f"The rule, {found['rule']}: of the unknown cells {_both(rule['unknown'])} are called "
         f"other, of the known ones, wrongly, {_both(rule['known'])}."
@@ -250,6 +256,10 @@ def _study(found: dict[str, Any], bundle: dict[str, Any]) -> Iterator[str]:
             f"{fitted['shrinkage']:.4f}."
         )
     yield f"Caution: {'; '.join(found['warnings'])}."
+
+
+def _course(values: list[float]) -> str:
+    return ", ".join(percent(value) for value in values)
 
 
 def _both(found: dict[str, Any], digits: int | None = None) -> str:
