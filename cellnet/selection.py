@@ -350,7 +350,10 @@ class _Course:
         }
 
     def _warnings(self, found: dict[str, Any], proof: dict[str, Any] | None) -> list[str]:
-        told = []
+        told = [
+            "validation cells choose each training's epoch and end it, so accuracy on them is "
+            "optimistic"
+        ]
         if proof is not None:
             told.append(
                 "the cell cut-offs were fitted on test-by-cell, the thresholds on test-by-smear, "

@@ -159,7 +159,9 @@ def _study(report: dict[str, Any]) -> Iterator[str]:
     if second:
         yield (
             f"**Second stage** (figure 5.4, tables 5.3 and 5.4): {_scale(report, 'training')}. In "
-            "the order of the choice."
+            "the order of the choice. Where no value of the thesis stands, it was not at hand. "
+            "Intervals of cut-off and threshold are those of refits, the threshold's at the "
+            "cut-off as fitted."
         )
         yield _candidates(second, chosen, published)
     if chosen["name"]:

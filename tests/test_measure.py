@@ -68,7 +68,7 @@ def test_classes_without_cells_are_undefined():
 
 def test_the_mean_of_the_curves_weighs_classes_alike():
     rng = np.random.default_rng(0)
-    truth = np.repeat(np.arange(8), [400, 5, 5, 5, 5, 5, 5, 5])
+    truth = np.repeat(np.arange(8), [400, 12, 12, 12, 12, 12, 12, 12])
     values = rng.dirichlet(np.ones(8), len(truth))
     found = measure_classes(truth, values, repeats=20)
     mean, curve = found["macro_roc"], found["macro_roc"]["curve"]

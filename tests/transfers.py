@@ -100,7 +100,8 @@ def section(found: dict[str, Any], epochs: list[float]) -> str:
         "(quarter width, 96 pixels) that was trained on drawn cells and has seen no photograph "
         "(`file`), or random (a control). Published with ImageNet's weights on the whole of PBC "
         "(Acevedo et al., Computer Methods and Programs in Biomedicine 180 (2019) 105020): "
-        "machines on features of VGG-16 86 %, of Inception-v3 90 %; fine-tuned 96 % and 95 %.",
+        "machines on features of VGG-16 86 %, of Inception-v3 90 %; fine-tuned 96 % and 95 %. The "
+        "values of the thesis's tables 2.1 and 4.3 were not at hand.",
         "",
         f"The MobileNet was trained for {len(epochs)} epochs; the best names "
         f"{percent(max(epochs))} % of drawn cells that it had not seen (balanced accuracy). In "
