@@ -262,10 +262,11 @@ def _folds(report: dict[str, Any]) -> Iterator[str]:
         found = gain["difference"]
         if found["value"] is None:
             continue
-        low, high = (f"{100 * end:+.2f}" for end in found["ci95"])
+        ends = [f"{100 * end:+.2f}" for end in found["ci95"] or ()]
         yield (
             f"With {gain['folds']} folds, dividing by image as the thesis did changes the accuracy "
-            f"by {100 * found['value']:+.2f} percentage points ({low} to {high})."
+            f"by {100 * found['value']:+.2f} percentage points"
+            + (f" ({' to '.join(ends)})." if ends else ".")
         )
 
 
