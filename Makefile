@@ -128,7 +128,7 @@ select-dysplasianet: $(VENV)/all.done ## chapter 5: eight candidates on DATA=fol
 	$(CELLNET) select training/dysplasianet-selection.yaml --data "$(DATA)" --run $(SELECTION) \
 		--jobs $(JOBS) $(if $(wildcard $(SELECTION)/recipe.yaml),--resume) $(ARGS)
 
-select-small: $(VENV)/all.done ## the same with toys on drawn cells, in two minutes
+select-small: $(VENV)/all.done ## the same with toys on drawn cells, in minutes
 	@rm -rf $(SELECTION)-small
 	@test -d $(RUNS)/drawn-for-selection || \
 		$(CELLNET) data draw --out $(RUNS)/drawn-for-selection --seed 0 --per-class 280

@@ -35,7 +35,8 @@ def test_the_commands_in_a_small_recipe_run(recipe, tmp_path):
     program = tmp_path / "bin" / "cellnet"
     program.parent.mkdir()
     program.write_text(
-        f"#!{sys.executable}\nimport sys\nfrom cellnet.cli import main\nsys.exit(main())\n"
+        f"#!{sys.executable}\nimport sys\nfrom cellnet.cli import main\n"
+        'if __name__ == "__main__":\n    sys.exit(main())\n'
     )
     program.chmod(0o755)
     typed = commands(recipe)

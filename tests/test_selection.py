@@ -59,10 +59,11 @@ def cohort(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:
-    """The two-minute form, with fewer images an epoch."""
+    """The small form, with fewer images and epochs."""
     content = yaml.safe_load(SMALL.read_text("utf-8"))
     content["data"].update(per_class=24)
-    content["training"].update(batch=8)
+    content["training"].update(batch=8, epochs=3, learning_rate=0.003)
+    content["first_stage"].update(epochs=2, margin=0.1)
     file = tmp_path_factory.mktemp("recipe") / "study.yaml"
     file.write_text(yaml.safe_dump(content))
     return file
@@ -303,7 +304,8 @@ def test_a_study_runs_on_a_ray_cluster_and_loses_a_worker(recipe, cohort, cluste
     file.write_text(yaml.safe_dump(content))
     process = start(file, cohort, run, "--ray", cluster.address)
     deadline = time.monotonic() + PATIENCE_S
-    while not epochs(run / "stage-1" / "M1") and process.poll() is None:
+    # Of the first epoch there is then a checkpoint.
+    while epochs(run / "stage-1" / "M1") < 2 and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     killed = worker_of(run / "stage-1" / "M1")
@@ -419,11 +421,6 @@ def test_the_choice_can_be_read_while_the_folds_are_trained(
         raise CellnetError("a fold failed")
 
     monkeypatch.setattr(selection._Course, "_cross_validate", look)
-    with pytest.raises(CellnetError, match="a fold failed"):
-        select(recipe, cohort, run, resume=True, progress=False)
-    # A finished report stays until there is another.
-    assert seen["cross_validation"] == report["cross_validation"]
-    (run / "report.json").unlink()
     with pytest.raises(CellnetError, match="a fold failed"):
         select(recipe, cohort, run, resume=True, progress=False)
     assert seen["chosen"] == report["chosen"]
