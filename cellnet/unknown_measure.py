@@ -172,7 +172,13 @@ def compare_scores(
     for place, (a, b) in enumerate(pairs):
         at = len(drawn) * width + 2 * place
         estimates = [
-            Estimate(float(once[at + k]), intervals[at + k], len(unknown), f"paired {method}")
+            # Where all samples agree they say nothing of other cells.
+            Estimate(
+                float(once[at + k]),
+                None if _has_no_width(intervals[at + k]) else intervals[at + k],
+                len(unknown),
+                f"paired {method}",
+            )
             for k in range(2)
         ]
         differences.append(
@@ -236,9 +242,11 @@ class _Resampled:
 
 def _collapsed(value: float, interval: tuple[float, float] | None) -> bool:
     """Whether a bootstrap says nothing here: see `cellnet.auc.auc`."""
-    return (
-        interval is None or interval[1] - interval[0] < 1e-12 or not NEAR_END < value < 1 - NEAR_END
-    )
+    return _has_no_width(interval) or not NEAR_END < value < 1 - NEAR_END
+
+
+def _has_no_width(interval: tuple[float, float] | None) -> bool:
+    return interval is None or interval[1] - interval[0] < 1e-12
 
 
 def _cut(known: np.ndarray) -> float:
@@ -266,7 +274,7 @@ def _share(
     all samples give one value, it is exact for the cut as it is.
     """
     share = proportion(hits, None if number is None else number[unknown])
-    if interval is None or interval[1] - interval[0] < 1e-12:
+    if _has_no_width(interval):
         return share.to_json()
     return Estimate(share.value, interval, share.n, method, share.k).to_json()
 
