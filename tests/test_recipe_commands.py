@@ -58,6 +58,7 @@ def test_the_commands_in_a_small_recipe_run(recipe, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Traceback" not in done.stderr
     said = [line for line in done.stderr.splitlines() if "epoch 1 of" in line]
-    assert len(said) == len(set(said)) and all(line.startswith("cellnet: ") for line in said)
+    assert len(said) == (recipe == "unknown-drawn")  # once; runs of a study have logs of their own
+    assert all(line.startswith("cellnet: ") for line in said)
     for file in MADE[recipe]:
         assert (tmp_path / file).is_file(), file

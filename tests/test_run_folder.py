@@ -1,11 +1,17 @@
 """What a run folder keeps to go on with is read whole, or it is said which file to remove."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
+pytest.importorskip("yaml", reason="recipes need the training extra")
 from cellnet import CellnetError
-from cellnet.run_folder import claim_data, read_kept, read_measured
+from cellnet.recipe import read_recipe
+from cellnet.run_folder import claim, claim_data, read_kept, read_measured
+
+TRAINING = Path(__file__).resolve().parents[1] / "training"
 
 
 def test_nothing_there_is_no_error(tmp_path):
@@ -57,3 +63,18 @@ def test_what_binds_a_run_to_its_data_is_not_to_be_removed(content, message, tmp
     with pytest.raises(CellnetError, match=message) as caught:
         claim_data(tmp_path / "cells", tmp_path / "run")
     assert "remove" not in str(caught.value)
+
+
+def test_a_full_disk_leaves_a_folder_that_a_run_can_begin_in(tmp_path, monkeypatch):
+    recipe = read_recipe(TRAINING / "dysplasianet.yaml")
+    with monkeypatch.context() as full:
+
+        def no_space(_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        full.setattr("cellnet.outputs.os.fsync", no_space)
+        with pytest.raises(CellnetError, match="No space left"):
+            claim(tmp_path / "run", recipe, False)
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
+    claim(tmp_path / "run", recipe, False)
+    assert read_recipe(tmp_path / "run" / "recipe.yaml") == recipe
