@@ -34,7 +34,12 @@ TRAINING = Path(__file__).resolve().parents[1] / "training"
 
 @pytest.fixture(scope="module")
 def study():
-    return read_study(TRAINING / "dysplasianet-selection-small.yaml")
+    """The small study with the published rule of chance: its own lets every toy go on."""
+    small, published = (
+        read_study(TRAINING / f"dysplasianet-selection{size}.yaml") for size in ("-small", "")
+    )
+    rule = {"margin": published.first_stage.margin}
+    return small.model_copy(update={"first_stage": small.first_stage.model_copy(update=rule)})
 
 
 def train_side(made: PaintedCohort, right: int, wrong: int) -> PaintedCohort:
