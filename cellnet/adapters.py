@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from cellnet.cells import CLASSES, subtype_of
 from cellnet.errors import CellnetError
-from cellnet.images import Listing, find_images
+from cellnet.listing import Listing, find_images
 
 __all__ = ["ADAPTERS", "METADATA", "Candidate", "Dropped", "Found", "adapt", "dropped_csv"]
 

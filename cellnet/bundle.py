@@ -30,6 +30,8 @@ __all__ = [
     "KINDS",
     "SCHEMA",
     "Bundle",
+    "Source",
+    "as_bundle",
     "available",
     "check_description",
     "class_names_fault",
@@ -259,6 +261,15 @@ def load(name_or_path: str | os.PathLike[str]) -> Bundle:
             f"{found[:12]}..., expected {bundle.sha256[:12]}...; fetch the bundle again"
         )
     return bundle
+
+
+Source = str | os.PathLike[str] | Bundle
+"""A bundle, or where it is: its name or its folder."""
+
+
+def as_bundle(source: Source) -> Bundle:
+    """Load a bundle, unless it is one."""
+    return source if isinstance(source, Bundle) else load(source)
 
 
 def models_folder() -> Path:

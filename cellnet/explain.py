@@ -19,6 +19,7 @@ from typing import Any
 from cellnet import explain_embedding as embedding
 from cellnet import explain_faithfulness as faithfulness
 from cellnet import explain_masks as masking
+from cellnet.bundle import Source, as_bundle
 from cellnet.errors import CellnetError
 from cellnet.explain_cells import find_cells
 from cellnet.explain_network import Network
@@ -26,7 +27,6 @@ from cellnet.explain_page import page, write_plots
 from cellnet.explain_run import SCHEMA, ExplainRun
 from cellnet.explain_targets import target_named, targets
 from cellnet.outputs import new_folder, write_text
-from cellnet.smears import Source, as_bundle
 
 __all__ = ["FILE", "PAGE", "PICTURES", "SCHEMA", "explain", "summary", "targets"]
 

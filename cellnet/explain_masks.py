@@ -20,7 +20,8 @@ from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.explain_cells import Cell, place_below
 from cellnet.explain_faithfulness import bootstrapped_means
 from cellnet.explain_pictures import stretched
-from cellnet.images import find_images, read_image
+from cellnet.images import read_image
+from cellnet.listing import find_images
 from cellnet.scoring import progress_bar
 
 __all__ = [

@@ -17,7 +17,8 @@ import numpy as np
 from cellnet.bundle import Bundle
 from cellnet.draw import draw_smear
 from cellnet.errors import CellnetError
-from cellnet.images import find_images, read_image
+from cellnet.images import read_image
+from cellnet.listing import find_images
 from cellnet.operating_point import is_dysplastic
 from cellnet.smear import name_cell
 from cellnet.verify import read_golden

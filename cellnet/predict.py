@@ -14,21 +14,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from cellnet.bundle import Source, as_bundle
 from cellnet.errors import CellnetError, UnreadableImage
-from cellnet.images import find_images
+from cellnet.listing import check_some, find_images, name_below, told_passed_over
 from cellnet.operating_point import is_dysplastic
 from cellnet.scoring import in_order, progress_bar, score_files
 from cellnet.smear import SmearReport, name_cell
-from cellnet.smears import (
-    CohortSummary,
-    SmearReader,
-    Source,
-    as_bundle,
-    check_some,
-    name_below,
-    predict_smears,
-    told_passed_over,
-)
+from cellnet.smears import CohortSummary, SmearReader, predict_smears
 from cellnet.specialists import Declared
 
 __all__ = [

@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from cellnet.bundle import Source
 from cellnet.errors import CellnetError
 from cellnet.guard import is_loopback
 from cellnet.http_api import create_app
@@ -22,7 +23,7 @@ from cellnet.limits import Limits
 from cellnet.outputs import check_writable
 from cellnet.reception import Reception
 from cellnet.runtime import default_threads
-from cellnet.smears import SmearReader, Source
+from cellnet.smears import SmearReader
 
 __all__ = ["Server", "default_app", "serve"]
 

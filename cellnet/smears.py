@@ -19,30 +19,26 @@ from itertools import zip_longest
 from pathlib import Path
 
 from cellnet.appearance import find_copies, look_warnings
-from cellnet.bundle import Bundle, load
+from cellnet.bundle import Bundle, Source, as_bundle
 from cellnet.errors import CellnetError, UnreadableImage
-from cellnet.images import EXTENSIONS, Listing, find_images, read_bytes
+from cellnet.images import read_bytes
+from cellnet.listing import (
+    EXTENSIONS,
+    Listing,
+    check_some,
+    find_images,
+    name_below,
+    told_passed_over,
+)
 from cellnet.operating_point import OperatingPoint
 from cellnet.results import CONTENTS, ResultsFile, of_contents, of_files
 from cellnet.scoring import CellReader, Reading, in_order, progress_bar
 from cellnet.smear import DECISIONS, CellRow, SmearReport, judge
 from cellnet.specialists import Declared, declared
 
-__all__ = [
-    "CohortSummary",
-    "SmearReader",
-    "Source",
-    "as_bundle",
-    "check_some",
-    "name_below",
-    "predict_smears",
-    "told_passed_over",
-]
+__all__ = ["CohortSummary", "SmearReader", "predict_smears"]
 
 log = logging.getLogger(__name__)
-
-Source = str | os.PathLike[str] | Bundle
-"""A bundle, or where it is: its name or its folder."""
 
 
 class SmearReader:
@@ -381,49 +377,6 @@ def _read_smears(
                 smear.hashes.append(answer[1])
             if smear.is_complete:
                 yield smear.name, smear.close(reader), smear.contents
-
-
-def as_bundle(source: Source) -> Bundle:
-    """Load a bundle, unless it is one."""
-    return source if isinstance(source, Bundle) else load(source)
-
-
-def name_below(folder: Path, path: Path) -> str:
-    """Name a file by its path below a folder, with ``/`` between folders."""
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
-
-
-def told_passed_over(listing: Listing) -> list[str]:
-    """Say how many files of a folder are no images; empty where all are."""
-    if not listing.passed_over:
-        return []
-    reasons = ", ".join(f"{number} {reason}" for reason, number in listing.reasons.items())
-    count = len(listing.passed_over)
-    return [f"passed over: {count} {'entry' if count == 1 else 'entries'} ({reasons})"]
-
-
-def check_some(listing: Listing, unreadable: Sequence[dict[str, str]]) -> None:
-    """Check that something is left to answer.
-
-    Args:
-        listing: What was found in a folder.
-        unreadable: ``{"file", "reason"}``, first of folders, then of images.
-
-    Raises:
-        CellnetError: There is no image, or none can be read; says why.
-    """
-    if not listing.files:
-        notes = [*told_passed_over(listing), *(str(error) for error in listing.unreadable)]
-        raise CellnetError(
-            f"there is no image in the folder {listing.folder}"
-            + (f" ({'; '.join(notes)})" if notes else "")
-        )
-    images = unreadable[len(listing.unreadable) :]
-    if len(images) >= len(listing.files):
-        raise CellnetError(
-            f"none of the {len(listing.files)} images in the folder {listing.folder} can be read; "
-            f"the first is {images[0]['file']}: {images[0]['reason']}"
-        )
 
 
 def _smear_names(cohort: Path, out: Path, summary: CohortSummary) -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cellnet.bundle import FILE as BUNDLE
-from cellnet.bundle import Bundle, available, load, models_folder
+from cellnet.bundle import Bundle, Source, as_bundle, available, load, models_folder
 from cellnet.cells import CLASSES, NEUTROPHIL
 from cellnet.errors import CellnetError
 from cellnet.smear import Specialist
@@ -32,7 +32,6 @@ DECIDING = "dysplasianet"
 ROLES = ("model1", DECIDING)
 """Roles in a report that no specialist may be called by."""
 
-Source = str | os.PathLike[str] | Bundle
 Declared = str | os.PathLike[str] | Mapping[str, Source | Sequence[Source]]
 """A YAML file, or what one says: by class a bundle, or several."""
 
@@ -78,7 +77,7 @@ def declared(
         if place is not None:
             bundle = _load_from(place.parent, str(source), where)
         else:
-            bundle = source if isinstance(source, Bundle) else load(source)
+            bundle = as_bundle(source)
         if bundle.sha256 == naming.sha256:
             raise CellnetError(
                 f"{where} goes on to {bundle.name}, which named the cell: a circle; name a network "
@@ -121,7 +120,7 @@ def declared(
             )
         others.append((Specialist(bundle.name, of, bundle.classes), bundle))
     if granularity is not None:
-        scoring = granularity if isinstance(granularity, Bundle) else load(granularity)
+        scoring = as_bundle(granularity)
     return Declaration(scoring or load(DECIDING), tuple(others))
 
 

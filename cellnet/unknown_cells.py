@@ -16,7 +16,7 @@ import numpy as np
 from cellnet.bundle import Bundle, sha256_of
 from cellnet.cells import CLASSES
 from cellnet.errors import CellnetError
-from cellnet.images import find_images
+from cellnet.listing import find_images
 from cellnet.manifest import Manifest, Row
 from cellnet.seen import count_seen, unseen
 from cellnet.truth import groups_of

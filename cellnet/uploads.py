@@ -19,8 +19,9 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from cellnet.errors import RefusedUpload
-from cellnet.images import EXTENSIONS, MAX_BYTES, Listing, list_names
+from cellnet.images import MAX_BYTES
 from cellnet.limits import Limits
+from cellnet.listing import EXTENSIONS, Listing, list_names
 from cellnet.zips import clean_name, is_hidden, is_zip, list_zip, too_large, too_many, unpack
 
 __all__ = ["Upload", "UploadReceiver"]

@@ -13,7 +13,8 @@ import pytest
 from cellnet.appearance import Look, look_at, look_warnings
 from cellnet.cells import FIVE
 from cellnet.draw import draw_cell
-from cellnet.images import find_images, read_image
+from cellnet.images import read_image
+from cellnet.listing import find_images
 from cellnet.stain import Stain, apply_stain
 
 KINDS = ("neutrophil", "lymphocyte", "monocyte")

@@ -15,7 +15,8 @@ from cellnet.cli import main
 from cellnet.draw import draw_set
 from cellnet.duplicates import turned
 from cellnet.errors import CellnetError
-from cellnet.images import find_images, read_image, write_jpeg, write_png
+from cellnet.images import read_image, write_jpeg, write_png
+from cellnet.listing import find_images
 from cellnet.manifest import check_disjoint, counts, read_manifest
 from cellnet.prepare import prepare
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from cellnet import images, uploads, zips
 from cellnet.errors import RefusedUpload, UnreadableImage
-from cellnet.images import find_images, list_names
 from cellnet.limits import Limits
+from cellnet.listing import Listing, find_images, list_names
 from cellnet.uploads import Upload, UploadReceiver
 from cellnet.zips import clean_name
 
@@ -84,7 +84,7 @@ def written(folder: Path, files) -> Path:
     return folder
 
 
-def told(listing: images.Listing) -> tuple:
+def told(listing: Listing) -> tuple:
     """What a listing says, by names alone."""
     passed_over = [(listing.relative(path), reason) for path, reason in listing.passed_over]
     return [listing.relative(file) for file in listing.files], passed_over, listing.reasons

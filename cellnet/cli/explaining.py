@@ -100,9 +100,9 @@ _plane.__name__ = "whole number"  # argparse names it: "invalid whole number val
 
 def _explain(arguments: argparse.Namespace) -> int:
     """``cellnet explain``."""
+    from cellnet.bundle import as_bundle
     from cellnet.explain import explain, summary, targets
     from cellnet.explain_cells import is_manifest
-    from cellnet.smears import as_bundle
 
     bundle = as_bundle(arguments.model)
     if arguments.target not in (None, *targets(bundle)):

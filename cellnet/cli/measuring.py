@@ -57,9 +57,9 @@ def _add_evaluate(commands: Commands) -> None:
 def _evaluate(arguments: argparse.Namespace) -> int:
     """``cellnet evaluate``."""
     from cellnet import card, record
+    from cellnet.bundle import as_bundle
     from cellnet.evaluate import NO_TEST, evaluate
     from cellnet.outputs import check_writable
-    from cellnet.smears import as_bundle
 
     if not arguments.record and (arguments.note or arguments.record_in):
         arguments.usage_error("--note and --record-in go with --record NAME; give a name")

@@ -122,9 +122,9 @@ def _add_predict(commands: Commands) -> None:
 def _predict(arguments: argparse.Namespace) -> int:
     """``cellnet predict``."""
     from cellnet import report
+    from cellnet.bundle import as_bundle
     from cellnet.outputs import check_writable
     from cellnet.predict import predict
-    from cellnet.smears import as_bundle
 
     check_writable(arguments.csv)
     model = arguments.model

@@ -19,7 +19,8 @@ import numpy as np
 import onnxruntime
 
 from cellnet.bundle import load
-from cellnet.images import find_images, read_image
+from cellnet.images import read_image
+from cellnet.listing import find_images
 from cellnet.predict import predict_smear
 
 MODELS = ("model1", "dysplasianet")
