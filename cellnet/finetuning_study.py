@@ -29,7 +29,7 @@ from cellnet.cells import CLASSES
 from cellnet.errors import CellnetError
 from cellnet.folds import tied
 from cellnet.intervals import proportion
-from cellnet.manifest import Manifest, Row
+from cellnet.manifest import Manifest, Row, label_counts
 from cellnet.metrics import balanced_accuracy
 from cellnet.outputs import write_text
 from cellnet.recipe import Recipe
@@ -117,7 +117,7 @@ def run(recipe: FineTuning, data: Path, folder: Path) -> dict[str, Any]:
         )
     return {
         "data": describe_manifest(manifest),
-        "cells": {side: _counts(rows) for side, rows in sides.items()},
+        "cells": {side: label_counts(rows) for side, rows in sides.items()},
         "free_blocks": recipe.free_blocks,
         "images_per_class": recipe.images_per_class,
         "epochs": recipe.training.epochs,
@@ -326,11 +326,6 @@ def _answers(
     outputs = np.concatenate([model.predict_on_batch(batch) for batch in batches])
     truth = np.array([CLASSES.index(row.label) for row in rows], np.int64)
     return truth, outputs.argmax(axis=1).astype(np.int64)
-
-
-def _counts(rows: Sequence[Row]) -> dict[str, int]:
-    found = Counter(row.label for row in rows)
-    return {name: found[name] for name in CLASSES if found[name]}
 
 
 def _warnings(

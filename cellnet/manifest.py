@@ -36,6 +36,7 @@ __all__ = [
     "Row",
     "check_disjoint",
     "counts",
+    "label_counts",
     "read_manifest",
     "ties_of",
     "write_manifest",
@@ -152,13 +153,17 @@ def counts(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
         ``{split: {label: count}}``, splits in the order of their first row, labels in the order of
         `cellnet.cells.CLASSES`, then others; labels without a row are left out.
     """
-    table: dict[str, Counter[str]] = {}
+    table: dict[str, list[Row]] = {}
     for row in rows:
-        table.setdefault(row.split, Counter())[row.label] += 1
-    labels = dict.fromkeys([*CLASSES, *sorted({label for it in table.values() for label in it})])
+        table.setdefault(row.split, []).append(row)
+    return {split: label_counts(members) for split, members in table.items()}
+
+
+def label_counts(rows: Iterable[Row]) -> dict[str, int]:
+    """Count rows by label, in the order of `counts`."""
+    found = Counter(row.label for row in rows)
     return {
-        split: {label: found[label] for label in labels if found[label]}
-        for split, found in table.items()
+        label: found[label] for label in dict.fromkeys([*CLASSES, *sorted(found)]) if found[label]
     }
 
 

@@ -14,7 +14,6 @@ import json
 import logging
 import re
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from cellnet.cells import CLASSES
 from cellnet.errors import CellnetError
 from cellnet.features import Extractor, extract, open_extractor
 from cellnet.folds import deal, tied
-from cellnet.manifest import Manifest, Row
+from cellnet.manifest import Manifest, Row, label_counts
 from cellnet.metrics import mean_and_sd
 from cellnet.outputs import write_text
 from cellnet.run_folder import read_kept, read_measured
@@ -109,7 +108,7 @@ def run(recipe: SvmStudy, data: Path, folder: Path) -> dict[str, Any]:
         "data": describe_manifest(manifest),
         "cells": {
             "n": len(cells.rows),
-            "by_class": _counts(cells.rows),
+            "by_class": label_counts(cells.rows),
             "by_group": {
                 name: int(np.count_nonzero(cells.truth == at))
                 for at, name in enumerate(cells.names)
@@ -182,7 +181,7 @@ def _choose(recipe: SvmStudy, manifest: Manifest, bundles: Sequence[Bundle]) -> 
         used,
         names,
         np.array([names.index(group_of[row.label]) for row in used], np.int64),
-        _counts(row for row in rows if row.label not in group_of),
+        label_counts(row for row in rows if row.label not in group_of),
         len(manifest.rows) - len(rows),
     )
 
@@ -299,13 +298,6 @@ def _file_names(labels: Sequence[str]) -> list[str]:
             name, number = f"{plain}-{number}", number + 1
         names.append(name)
     return names
-
-
-def _counts(rows: Any) -> dict[str, int]:
-    found = Counter(row.label for row in rows)
-    return {
-        name: found[name] for name in [*CLASSES, *sorted(set(found) - set(CLASSES))] if found[name]
-    }
 
 
 def _warnings(

@@ -1,5 +1,5 @@
 /**
- * Files and folders that a person drops or chooses, sorted into smears. As in `cellnet/images.py`,
+ * Files and folders that a person drops or chooses, sorted into smears. As in `cellnet/listing.py`,
  * hidden entries and names that are no image's are passed over and counted, and an entry that
  * cannot be opened is listed with its reason.
  */
