@@ -362,6 +362,21 @@ def test_terminals_that_know_ascii_alone(tmp_path):
     assert result.stdout.isascii() and result.stdout.startswith("Z\\xfcrich: ")
 
 
+def test_a_library_that_sets_up_logging_doubles_no_line():
+    """As absl does, which Keras logs with, where it finds the root logger bare."""
+    code = (
+        "import logging\n"
+        "from cellnet.cli.streams import set_up_streams\n"
+        "set_up_streams(False)\n"
+        "logging.basicConfig()\n"
+        "set_up_streams(False)\n"
+        "logging.getLogger('cellnet.train').info('epoch 1')\n"
+        "logging.getLogger('elsewhere').warning('take care')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stderr == "cellnet: epoch 1\ncellnet: warning: take care\n"
+
+
 def test_names_that_are_no_text(tmp_path):
     folder = paint_smear(tmp_path / "s", normal=3)
     paint_cell(folder / "cell.png", "monocyte")

@@ -30,9 +30,11 @@ def set_up_streams(verbose: bool) -> None:
         # A character that the terminal lacks is no reason to fail.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    log = logging.getLogger("cellnet")
-    log.setLevel(logging.DEBUG if verbose else logging.INFO)
-    log.handlers = [_StandardError()]
+    logging.getLogger("cellnet").setLevel(logging.DEBUG if verbose else logging.INFO)
+    # At the root: libraries that find none there put their own, and each line would be said twice.
+    root = logging.getLogger()
+    if not any(isinstance(handler, _StandardError) for handler in root.handlers):
+        root.addHandler(_StandardError())
 
 
 def say(line: str) -> None:
