@@ -111,6 +111,11 @@ class Manifest:
     about: dict[str, Any] = field(default_factory=dict)
     file: Path | None = None
 
+    @property
+    def is_cohort(self) -> bool:
+        """Whether it has sets of the thesis's chapter 5, hypogranulated neutrophils among them."""
+        return not {row.split for row in self.rows}.isdisjoint(set(COHORT_SPLITS) - set(SPLITS))
+
     def path_of(self, row: Row) -> Path:
         """Give the place of a row's image on this machine."""
         return self.root / row.path

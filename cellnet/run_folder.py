@@ -123,7 +123,15 @@ def release(folder: Path, made: bool) -> None:
         folder: The run folder, held by this process.
         made: What `claim` returned: a folder that was not there before goes too.
     """
-    if {entry.name for entry in folder.iterdir()} <= {".lock", "recipe.yaml", "data.json"}:
+    entries = list(folder.iterdir())
+    links = [entry for entry in entries if entry.is_symlink()]  # to a cohort that was given
+    if {entry.name for entry in entries if entry not in links} <= {
+        ".lock",
+        "recipe.yaml",
+        "data.json",
+    }:
+        for link in links:
+            link.unlink()
         for name in ("recipe.yaml", "data.json"):
             (folder / name).unlink(missing_ok=True)
         if made:

@@ -36,10 +36,10 @@ from cellnet.bundle import load
 from cellnet.calibrate import load_classifier
 from cellnet.cautions import unit_cautions
 from cellnet.errors import CellnetError
-from cellnet.manifest import COHORT_SPLITS, SPLITS, Manifest, counts, read_manifest
+from cellnet.manifest import Manifest, counts, read_manifest
 from cellnet.measured_page import require_plots
 from cellnet.outputs import hold, new_folder, write_text
-from cellnet.run_folder import claim, claim_data, data_of, folder_of, release
+from cellnet.run_folder import claim, data_of, folder_of, release
 from cellnet.study import FIRST, SECOND, Study, read_study
 from cellnet.study_runs import StudyRuns, epochs_of
 from cellnet.training_set import assemble
@@ -116,15 +116,11 @@ def _require_training() -> None:
 def _prepare(study: Study, data: Path, folder: Path) -> Manifest:
     """The cohort that all runs share, made in the study's folder where the data are none."""
     own, checked = folder / "cohort", False
-    if own.is_symlink() and not own.exists():
-        own.unlink()  # to a cohort that has moved
     if (data / "manifest.csv").exists() and not own.exists():
         given = read_manifest(data)
-        if {row.split for row in given.rows} & (set(COHORT_SPLITS) - set(SPLITS)):
+        if given.is_cohort:
             _check(study, given)
             checked = True
-            claim_data(data, folder)
-            own.symlink_to(data.resolve())
     assemble(study.run_of(next(iter(study.candidates)), FIRST), data, folder, study.plan())
     cohort = read_manifest(own)
     if not checked:

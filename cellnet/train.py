@@ -45,8 +45,9 @@ def train(
 
     Args:
         recipe: A recipe file (``training/*.yaml``).
-        data: A folder with one sub-folder a class, or one that ``cellnet data prepare`` wrote.
-            Default: the environment variable ``CELLNET_DATA``.
+        data: A folder with one sub-folder a class, one that ``cellnet data prepare`` wrote, or a
+            cohort with hypogranulated neutrophils. Default: the environment variable
+            ``CELLNET_DATA``.
         run: Run folder; default ``runs/NAME`` below the current folder.
         resume: Go on with the run that the folder holds, from its last whole epoch.
 

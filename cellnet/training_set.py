@@ -1,8 +1,9 @@
 """What a recipe trains on: photographed, simulated and drawn cells in balanced pools.
 
-A data folder is either one that ``cellnet data prepare`` wrote or a plain folder with one
-sub-folder a class, which is then prepared into the run folder. Simulated and drawn cells are made
-there too, once, from the recipe's seed. Only rows of the train side train; validation chooses the
+A data folder is one that ``cellnet data prepare`` wrote, a plain folder with one sub-folder a
+class, which is then prepared into the run folder, or a cohort with hypogranulated neutrophils of
+its own. Simulated, where there are none, and drawn cells are made there too, once, from the
+recipe's seed. Only rows of the train side train; validation chooses the
 epoch; the test side is never opened here.
 """
 
@@ -66,7 +67,8 @@ def assemble(recipe: Recipe, data: Path, folder: Path, plan: Plan | None = None)
 
     Args:
         recipe: The recipe.
-        data: A prepared folder (with ``manifest.csv``) or one with a sub-folder for each class.
+        data: A prepared folder or a cohort (with ``manifest.csv``), or a folder with a sub-folder
+            for each class.
         folder: Run folder; ``data``, ``cohort`` and ``drawn`` are made in it where missing.
         plan: How much of a cohort is made; None for the recipe's training images and of the test
             sets those that there are cells for.
@@ -83,7 +85,8 @@ def assemble(recipe: Recipe, data: Path, folder: Path, plan: Plan | None = None)
     cohort = drawn = None
     if recipe.target == "granularity" or recipe.data.hypogranulated:
         cohort = _cohort(recipe, cells, folder, plan)
-        _check_sides(cells, cohort)
+        if not cells.is_cohort:  # one is checked in itself
+            _check_sides(cells, cohort)
     if recipe.data.drawn:
         drawn = _drawn(recipe, folder)
     used = [manifest for manifest in (cells, cohort, drawn) if manifest is not None]
@@ -143,14 +146,19 @@ def prepared_cells(
 
 
 def _cohort(recipe: Recipe, cells: Manifest, folder: Path, plan: Plan | None) -> Manifest:
-    if not (folder / "cohort" / "manifest.csv").exists():
+    own = folder / "cohort"
+    if own.is_symlink() and not own.exists():
+        own.unlink()  # to a cohort that has moved
+    if cells.is_cohort and not own.exists():
+        own.symlink_to(cells.file.parent.resolve())
+    if not (own / "manifest.csv").exists():
         from cellnet.cohort import simulate
 
         log.info("simulating hypogranulated neutrophils and smears")
         partial = plan is None
         plan = plan or Plan(train_per_class=recipe.data.simulated_per_class)
-        simulate(cells, folder / "cohort", recipe.data.seed, plan, partial=partial)
-    manifest = read_manifest(folder / "cohort")
+        simulate(cells, own, recipe.data.seed, plan, partial=partial)
+    manifest = read_manifest(own)
     check_disjoint(manifest.rows, str(manifest.file))
     return manifest
 

@@ -14,6 +14,8 @@ import specialists
 import transfers
 import unknowns
 
+from cellnet.transfer_recipe import SvmStudy, read_transfer
+
 TYPED = {
     unknowns: ["data prepare", "train", "train", "unknown", "unknown"],
     specialists: ["data prepare", "train"],
@@ -64,7 +66,7 @@ def test_a_step_that_is_none_is_told_before_any_is_made(
     assert typed == [] and not (tmp_path / "x.md").exists()
 
 
-@pytest.mark.parametrize("module", [unknowns, specialists, selections, explanations], ids=name_of)
+@pytest.mark.parametrize("module", [*TYPED, explanations], ids=name_of)
 def test_missing_cells_are_told(module, typed, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("CELLNET_DATA", raising=False)
     with pytest.raises(SystemExit) as ended:
@@ -78,6 +80,18 @@ def test_cells_may_stand_in_the_environment(typed, tmp_path, monkeypatch):
     monkeypatch.setenv("CELLNET_DATA", "cells")
     start(specialists, monkeypatch, "data", "--runs", tmp_path)
     assert typed[0][:3] == ["data", "prepare", "cells"]
+
+
+def test_recipes_find_the_backbone_that_was_trained(typed, tmp_path, monkeypatch):
+    runs = tmp_path / "elsewhere"
+    start(transfers, monkeypatch, "--runs", runs, "--data", "cells")
+    recipes = [words[1] for words in typed if words[0] == "transfer"]
+    weights = {
+        source.weights
+        for recipe in map(read_transfer, recipes)
+        for source in (recipe.features if isinstance(recipe, SvmStudy) else recipe.backbones)
+    } - {"random", "model1"}
+    assert weights == {str(runs / "backbone-drawn" / "best.weights.h5")}
 
 
 def test_a_bundle_that_is_not_there_is_told(tmp_path):

@@ -17,7 +17,7 @@ pytest.importorskip("tensorflow", reason="training needs the training extra")
 from cellnet.cells import CLASSES, GRANULARITY
 from cellnet.draw import draw_set
 from cellnet.errors import CellnetError
-from cellnet.manifest import read_manifest
+from cellnet.manifest import read_manifest, write_manifest
 from cellnet.recipe import Recipe
 from cellnet.training_set import assemble
 
@@ -222,6 +222,34 @@ def test_granularity_trains_on_the_train_side_alone(cells, tmp_path):
     assert [pool.draws for pool in sets.pools] == [3, 9, 3, 9]
 
 
+def test_a_cohort_of_ones_own_trains_as_it_is(cells, tmp_path):
+    """A laboratory with real hypogranulated cells simulates none."""
+    assemble(make(), cells, tmp_path / "simulated")
+    own, run = tmp_path / "simulated" / "cohort", tmp_path / "run"
+    given = read_manifest(own)
+    assert given.is_cohort and not read_manifest(cells).is_cohort
+    for row in given.rows:  # real images have no other photograph behind them
+        assert row.sha256 != row.source_cell
+    write_manifest(
+        tmp_path / "own", [replace(row, source_cell=row.sha256) for row in given.rows], given.root
+    )
+    for _ in range(2):
+        sets = assemble(make(), tmp_path / "own", run)
+        trained = {path for pool in sets.pools[1::2] for path in pool.paths}
+        assert trained <= {given.path_of(row) for row in given.split("train")}
+    assert (run / "cohort").resolve() == (tmp_path / "own").resolve()
+    assert not (run / "data").exists()
+    # Where nothing comes of it, the link to it goes with the claim, and it stays.
+    from cellnet.train import train
+
+    recipe, other = tmp_path / "model1.yaml", tmp_path / "other"
+    made = make(target="class", data={"hypogranulated": 0.5})
+    recipe.write_text(yaml.safe_dump(made.model_dump(mode="json")))
+    with pytest.raises(CellnetError, match="no basophil"):
+        train(recipe, tmp_path / "own", other)
+    assert not other.exists() and (tmp_path / "own" / "manifest.csv").exists()
+
+
 def test_half_of_model1s_neutrophils_have_lost_their_granules(cells, tmp_path):
     recipe = make(target="class", data={"hypogranulated": 0.5, "per_class": 20})
     sets = assemble(recipe, cells, tmp_path)
@@ -240,8 +268,6 @@ def test_half_of_model1s_neutrophils_have_lost_their_granules(cells, tmp_path):
 
 
 def test_a_missing_class_is_named(cells, tmp_path):
-    from cellnet.manifest import write_manifest
-
     manifest = read_manifest(cells)
     rows = [row for row in manifest.rows if row.label != "basophil"]
     write_manifest(tmp_path / "less", rows, manifest.root)
@@ -282,8 +308,6 @@ def test_other_data_do_not_go_into_a_run(cells, tmp_path):
 
 
 def test_a_cohort_of_another_division_is_refused(cells, tmp_path):
-    from cellnet.manifest import write_manifest
-
     sets = assemble(make(), cells, tmp_path)
     assert sets.pools
     manifest = read_manifest(cells)

@@ -6,9 +6,9 @@ tables of the reports between the marks of ``docs/results.md``. Each step prints
 command that it runs, and goes on where it was stopped. Steps may be named; without any, all but the
 last are made in this order:
 
-    drawn      runs/drawn-400, cells drawn from nothing
-    backbone   runs/backbone-drawn, trained on them
-    NAME       runs/NAME of training/NAME.yaml: features-svm-models, features-svm-drawn,
+    drawn      RUNS/drawn-400, cells drawn from nothing
+    backbone   RUNS/backbone-drawn, trained on them
+    NAME       RUNS/NAME of training/NAME.yaml: features-svm-models, features-svm-drawn,
                chapter2-svm-drawn, finetuning-drawn
     docs       docs/results.md of the four reports
 """
@@ -39,6 +39,8 @@ TRAINING = ROOT / "training"
 def main() -> None:
     """Run the steps that were asked for."""
     given = program(__doc__, "PBC, or a folder made of it by data prepare").parse_args()
+    if not given.steps:
+        data_of(given)  # said before the backbone is trained, which needs none
     steps = {
         "drawn": draw,
         "backbone": train,
@@ -64,10 +66,13 @@ def train(given: argparse.Namespace) -> None:
 
 
 def study(given: argparse.Namespace, name: str) -> None:
-    """Run one of the recipes."""
+    """Run one of the recipes, with the weights of the backbone where it was trained."""
     place = given.runs / name
     if not (place / "report.json").exists():
-        recipe = TRAINING / f"{name}.yaml"
+        text = (TRAINING / f"{name}.yaml").read_text(encoding="utf-8")
+        recipe = given.runs / f"{name}.yaml"
+        recipe.parent.mkdir(parents=True, exist_ok=True)
+        write_text(recipe, text.replace("runs/backbone-drawn/", f"{given.runs}/backbone-drawn/"))
         run("transfer", recipe, "--data", data_of(given), "--run", place, *_on(place))
 
 
