@@ -42,7 +42,8 @@ $(VENV)/bin/python:
 
 # Pinned and hashed packages first, then the checkout itself, which may fetch nothing more.
 # -qq keeps pip's warnings about the machine's own configuration out of sight, not its errors.
-# Of all that TensorFlow brings, Python compiles what it imports: quicker than compiling it all.
+# Of all that TensorFlow brings, what is imported is compiled: quicker than compiling it all. Here, and
+# even where Python was told to keep no bytecode: each start would compile it again, for ten seconds.
 $(VENV)/core.done: requirements-core.lock setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo "cellnet: installing what prediction needs (requirements-core.lock)"
 	@$(PIP) install -qq -r requirements-core.lock
@@ -54,6 +55,9 @@ $(VENV)/all.done: requirements.lock requirements-core.lock setup.cfg pyproject.t
 	@echo "cellnet: installing training and tests too (requirements.lock; TensorFlow is large)"
 	@$(PIP) install -qq --no-compile -r requirements.lock
 	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
+	@env -u PYTHONDONTWRITEBYTECODE $(PY) -c "from cellnet.tensorflow_import import *; \
+		import_tensorflow(); import keras.applications, matplotlib.pyplot, scipy.stats, skops.io, \
+		sklearn.svm, hypothesis"
 	@touch $(VENV)/core.done $@
 
 $(VENV)/export.done: requirements-export.lock $(VENV)/all.done

@@ -224,6 +224,8 @@ def test_granularity_trains_on_the_train_side_alone(cells, tmp_path):
 
 def test_a_cohort_of_ones_own_trains_as_it_is(cells, tmp_path):
     """A laboratory with real hypogranulated cells simulates none."""
+    for name in ("simulated", "run"):
+        (tmp_path / name).mkdir()
     assemble(make(), cells, tmp_path / "simulated")
     own, run = tmp_path / "simulated" / "cohort", tmp_path / "run"
     given = read_manifest(own)
@@ -243,7 +245,7 @@ def test_a_cohort_of_ones_own_trains_as_it_is(cells, tmp_path):
     from cellnet.train import train
 
     recipe, other = tmp_path / "model1.yaml", tmp_path / "other"
-    made = make(target="class", data={"hypogranulated": 0.5})
+    made = make(target="class", data={"hypogranulated": 0.5, "drawn": 0.0})
     recipe.write_text(yaml.safe_dump(made.model_dump(mode="json")))
     with pytest.raises(CellnetError, match="no basophil"):
         train(recipe, tmp_path / "own", other)

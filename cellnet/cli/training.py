@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
 
 def _add_train(commands: Commands) -> None:
     parser = command(commands, "train", _train, "Train a network by a recipe, from scratch")
-    _add_recipe(parser, "*.yaml")
+    _add_recipe(parser, "*.yaml", "a manifest, or a cohort")
 
 
 def _train(arguments: argparse.Namespace) -> int:
