@@ -257,7 +257,8 @@ def load_classifier(classifier: str | Path | Bundle | None) -> Bundle | None:
     except CellnetError as error:
         raise CellnetError(
             f"the neutrophils of smears are named by a Model 1 bundle: {error}; name one with "
-            "--classifier, or count the manifest's own neutrophils with --classifier none"
+            "--classifier, in a study by classifier: in its recipe, or count the manifest's own "
+            "neutrophils with --classifier none, in a study by classifier: none"
         ) from error
 
 

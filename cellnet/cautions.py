@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cellnet.bundle import Bundle
 from cellnet.manifest import Manifest, Row
 
-__all__ = ["cautions", "drawn_cautions", "unit_cautions"]
+__all__ = ["cautions", "drawn_cautions", "is_elsewhere", "unit_cautions"]
 
 
 def cautions(
@@ -30,7 +30,7 @@ def cautions(
     found = []
     has_smears = any(row.smear for row in rows) and not manifest.about.get("simulated")
     if not has_smears and not any(row.patient for row in rows):
-        if _is_elsewhere(bundle, rows):
+        if is_elsewhere(bundle, rows):
             found.append(
                 "no patient and no real smear is known for any cell: several may be of one "
                 "patient, so the intervals are too narrow"
@@ -85,7 +85,12 @@ def unit_cautions(rows: Sequence[Row], column: str | None) -> list[str]:
     ]
 
 
-def _is_elsewhere(bundle: Bundle, rows: Sequence[Row]) -> bool:
-    """Whether no cell is of a data set that trained the bundle, as far as both are named."""
+def is_elsewhere(bundle: Bundle, rows: Sequence[Row]) -> bool:
+    """Tell whether no cell is of a data set that trained the bundle, as far as both are named.
+
+    Args:
+        bundle: Whose training it is.
+        rows: The cells.
+    """
     trained = json.dumps(bundle.description.get("data") or {}, ensure_ascii=False)
     return '"sources"' in trained and all(row.source and row.source not in trained for row in rows)

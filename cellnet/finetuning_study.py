@@ -33,10 +33,10 @@ from cellnet.manifest import Manifest, Row, label_counts
 from cellnet.metrics import balanced_accuracy
 from cellnet.outputs import write_text
 from cellnet.recipe import Recipe
-from cellnet.run_folder import read_measured
 from cellnet.seen import bundles_of_file, unseen
 from cellnet.tensorflow_import import import_tensorflow
 from cellnet.training_set import TrainingSet, prepared_cells
+from cellnet.transfer_kept import read_result
 from cellnet.transfer_recipe import Backbone, FineTuning
 from cellnet.truth import describe_manifest
 from cellnet.weight_files import stable_names
@@ -87,6 +87,7 @@ def run(recipe: FineTuning, data: Path, folder: Path) -> dict[str, Any]:
                 f"the data have no cell on the side '{side}'{told}; fine-tuning chooses on "
                 "validation and is measured on test: give data with more cells, patients or smears"
             )
+    _check_batch(recipe, manifest)
     bind(folder, [{"backbone": name, **about} for name, about in backbones.items()])
     results = []
     for backbone in recipe.backbones:
@@ -180,6 +181,20 @@ def _without_seen(
     return replace(manifest, rows=rows), number - len(measured), unknown
 
 
+def _check_batch(recipe: FineTuning, manifest: Manifest) -> None:
+    """Refuse a batch that some training set cannot fill, before any of them is trained on."""
+    batch = recipe.training.batch
+    for images in recipe.images_per_class:
+        for balanced in (True, False) if recipe.unbalanced else (True,):
+            total = sum(_drawn(manifest, images, recipe.data.seed, balanced).values())
+            if total < batch:
+                raise CellnetError(
+                    f"{images} images a class{'' if balanced else ', unbalanced,'} make an epoch "
+                    f"of {total}, smaller than a batch of {batch}; raise images_per_class or "
+                    "lower training.batch in the recipe"
+                )
+
+
 def _place(folder: Path, backbone: Backbone, free: int, images: int, balanced: bool) -> Path:
     name = f"{backbone.name}-free{free}-{images}" + ("" if balanced else "-unbalanced")
     return folder / "runs" / name
@@ -209,7 +224,7 @@ def _trained(
 ) -> dict[str, Any]:
     done = place / "validation.json"
     rows = manifest.split("validation")
-    if found := read_measured(done, len(rows)):
+    if found := read_result(done, len(rows), SCHEMA, "form"):
         return found
     from cellnet.train import fit
 
@@ -258,7 +273,7 @@ def _test(
     place = _place(folder, backbone, free, images, balanced)
     done = place / "test.json"
     rows = manifest.split("test")
-    if found := read_measured(done, len(rows)):
+    if found := read_result(done, len(rows), SCHEMA, "test"):
         return found
     trained = _trained(recipe, backbone, free, images, balanced, manifest, place)
     model = _load(recipe.run_of(backbone, free, images), place / _WEIGHTS)

@@ -7,8 +7,10 @@ silently do nothing. The resolved recipe goes into the run folder and into the b
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -273,11 +275,39 @@ def read_recipe(path: str | Path, kind: type[Kind] = Recipe) -> Kind:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'recipe'}: {problem['msg']}"
-            for problem in error.errors()
-        )
+        problems = "; ".join(_told(problem, kind) for problem in error.errors())
         raise CellnetError(f"the recipe {path} does not hold: {problems}") from error
+
+
+def _told(problem: Mapping[str, Any], kind: type[BaseModel]) -> str:
+    """What pydantic found, in words for whoever wrote the recipe."""
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return _unknown_key(problem["loc"], kind)
+    if problem["type"] == "model_type":
+        what = "it is empty" if problem["input"] is None else "it holds no keys"
+        return f"{place}: {what}" if place else what
+    return f"{place or 'recipe'}: {problem['msg']}"
+
+
+def _unknown_key(place: Sequence[str | int], kind: type[BaseModel]) -> str:
+    """Name the key that was meant, or all that there are."""
+    *parents, wrong = place
+    for part in parents:
+        if part in kind.model_fields:
+            kind = _part_in(kind.model_fields[part].annotation) or kind
+    near = get_close_matches(str(wrong), kind.model_fields, 1)
+    told = (
+        f"did you mean {near[0]}?" if near else f"the keys there are {', '.join(kind.model_fields)}"
+    )
+    return f"{'.'.join(map(str, place))} is no key of it; {told}"
+
+
+def _part_in(annotation: Any) -> type[BaseModel] | None:
+    """The part of a recipe that a type is of, such as the view in a list of views."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_part_in, get_args(annotation))), None)
 
 
 def write_recipe(recipe: BaseModel, path: Path) -> None:

@@ -14,7 +14,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from cellnet import svm
 from cellnet.answer_measures import measure_answers
 from cellnet.backbones import bind
 from cellnet.bundle import Bundle
-from cellnet.cautions import drawn_cautions
+from cellnet.cautions import drawn_cautions, is_elsewhere
 from cellnet.cells import CLASSES
 from cellnet.errors import CellnetError
 from cellnet.features import Extractor, extract, open_extractor
@@ -33,10 +33,11 @@ from cellnet.folds import deal, tied
 from cellnet.manifest import Manifest, Row, label_counts
 from cellnet.metrics import mean_and_sd
 from cellnet.outputs import write_text
-from cellnet.run_folder import read_kept, read_measured
+from cellnet.run_folder import read_kept
 from cellnet.seen import bundles_of_file, unseen
 from cellnet.tensorflow_import import import_tensorflow
 from cellnet.training_set import prepared_cells
+from cellnet.transfer_kept import read_result
 from cellnet.transfer_recipe import FeatureSource, SvmStudy
 from cellnet.truth import describe_manifest
 
@@ -75,21 +76,14 @@ def run(recipe: SvmStudy, data: Path, folder: Path) -> dict[str, Any]:
     """
     # All networks are opened before the first image is read: a wrong file shows at once.
     opened = [_open(source, recipe.seed) for source in recipe.features]
-    bundles = [it.bundle for it in opened if it.bundle is not None]
     networks = [it.about for it in opened]
-    unknown = []
-    for source, label, about in zip(recipe.features, recipe.labels, networks, strict=True):
-        if about["weights"]["from"] == "file":
-            known, whole = bundles_of_file(source.weights)
-            bundles += known
-            if not whole:
-                unknown.append(label)
+    trained, unknown = _trained_by(recipe, opened)
     del opened  # VGG-16 alone is half a gigabyte
     manifest = prepared_cells(data, folder, recipe.data.adapter, recipe.data.seed, recipe.data.also)
-    cells = _choose(recipe, manifest, bundles)
-    bind(folder, networks)
+    cells = _choose(recipe, manifest, [bundle for known in trained.values() for bundle in known])
     groups = tied(cells.rows)
     _check_folds(cells, groups, recipe.folds)
+    bind(folder, networks)
     folds = deal(cells.truth.tolist(), groups, recipe.folds, recipe.seed)
     _bind_division(folder, cells.rows, folds)
     log.info(
@@ -126,7 +120,7 @@ def run(recipe: SvmStudy, data: Path, folder: Path) -> dict[str, Any]:
             "cells": np.bincount(folds, minlength=recipe.folds).tolist(),
         },
         "cost": recipe.svm.cost,
-        "warnings": _warnings(recipe, cells, results, unknown),
+        "warnings": _warnings(recipe, cells, results, trained, unknown),
         "results": results,
     }
 
@@ -158,6 +152,22 @@ def _open(source: FeatureSource, seed: int) -> Extractor:
     return open_extractor(source.name, source.layer, source.weights, source.size, source.arguments)
 
 
+def _trained_by(
+    recipe: SvmStudy, opened: Sequence[Extractor]
+) -> tuple[dict[str, list[Bundle]], list[str]]:
+    """By label the bundles that say what trained its weights; and where that is not all known."""
+    trained: dict[str, list[Bundle]] = {}
+    unknown = []
+    for source, label, extractor in zip(recipe.features, recipe.labels, opened, strict=True):
+        if extractor.bundle is not None:
+            trained[label] = [extractor.bundle]
+        elif extractor.about["weights"]["from"] == "file":
+            trained[label], whole = bundles_of_file(source.weights)
+            if not whole:
+                unknown.append(label)
+    return trained, unknown
+
+
 def _choose(recipe: SvmStudy, manifest: Manifest, bundles: Sequence[Bundle]) -> _Cells:
     """The cells that are named, in the manifest's order."""
     rows: list[Row] | None = list(manifest.rows)
@@ -169,7 +179,7 @@ def _choose(recipe: SvmStudy, manifest: Manifest, bundles: Sequence[Bundle]) -> 
                 "features could be measured on those; take one that says so (trained or shipped "
                 "with this version of cellnet)"
             )
-    group_of = {name: name for name in (*CLASSES, *recipe.data.also)}
+    group_of = {name: name for name in _classes(recipe)}
     names = [name for name in group_of if any(row.label == name for row in rows)]
     if recipe.groups is not None:
         group_of = {name: group for group, held in recipe.groups.items() for name in held}
@@ -184,6 +194,11 @@ def _choose(recipe: SvmStudy, manifest: Manifest, bundles: Sequence[Bundle]) -> 
         label_counts(row for row in rows if row.label not in group_of),
         len(manifest.rows) - len(rows),
     )
+
+
+def _classes(recipe: SvmStudy) -> list[str]:
+    """The classes that the data may have."""
+    return [*CLASSES, *recipe.data.also]
 
 
 def _at_most(rows: Sequence[Row], number: int, seed: int) -> list[Row]:
@@ -229,7 +244,10 @@ def _results(
 ) -> list[dict[str, Any]]:
     """All kernels on the features of one network, ``name`` in the names of its files."""
     places = {kernel: folder / "results" / f"{name}-{kernel}.json" for kernel in recipe.svm.kernels}
-    done = {kernel: read_measured(file, len(cells.rows)) for kernel, file in places.items()}
+    done = {
+        kernel: read_result(file, len(cells.rows), SCHEMA, "result")
+        for kernel, file in places.items()
+    }
     if all(done.values()):
         return [done[kernel] for kernel in recipe.svm.kernels]
     extractor = _open(source, recipe.seed)
@@ -304,6 +322,7 @@ def _warnings(
     recipe: SvmStudy,
     cells: _Cells,
     results: Sequence[dict[str, Any]],
+    bundles: Mapping[str, Sequence[Bundle]],
     unknown: Sequence[str],
 ) -> list[str]:
     """Reasons for caution that stand beside every number."""
@@ -316,12 +335,12 @@ def _warnings(
             f"{', '.join(random)}: the weights are random, trained on nothing. These rows are a "
             "control; they say nothing of the method"
         )
-    trained = {
+    weights_of = {
         it["label"]: it["features"]["weights"]
         for it in results
         if it["features"]["weights"]["from"] in ("model", "file")
     }
-    for label, weights in trained.items():
+    for label, weights in weights_of.items():
         # Keras offers ImageNet's as a file too.
         other = ", not" if weights["from"] == "model" else "; where they are not"
         found.append(
@@ -338,20 +357,32 @@ def _warnings(
             f"{cells.seen} cells trained or chose a network whose features are used here, and "
             "were left out"
         )
-    if any(it["features"]["weights"]["from"] == "model" for it in results):
-        found.append(
-            "a model of this project was trained on other cells of the same laboratory, if not of "
-            "the same patients: its features are made for these classes"
-        )
+    found += [
+        f"{label}: its weights were trained on other cells of the same data set, if not of the "
+        "same patients; on cells from elsewhere its numbers may be lower"
+        for label, known in bundles.items()
+        if any(_is_akin(bundle, cells.rows) for bundle in known)
+    ]
     if not any(row.patient or row.smear for row in cells.rows):
         found.append(
             "no patient and no smear is known for any cell: cells of one patient may stand in two "
             "folds, so the numbers are optimistic and their intervals too narrow"
         )
-    empty = [name for at, name in enumerate(cells.names) if not (cells.truth == at).any()]
-    if empty:
-        found.append(f"the data have no cell of: {', '.join(empty)}")
+    held = {cells.names[at] for at in set(cells.truth.tolist())}
+    lacking = [name for name in recipe.groups or _classes(recipe) if name not in held]
+    if lacking:
+        found.append(
+            f"there is no cell of: {', '.join(lacking)}. What is measured says nothing of how such "
+            "cells are named, and its means are over the others"
+        )
     if cells.left_out:
         told = ", ".join(f"{number} {name}" for name, number in cells.left_out.items())
         found.append(f"cells of classes that are in no group were left out: {told}")
     return [*found, *drawn_cautions(cells.rows)]
+
+
+def _is_akin(bundle: Bundle, rows: Sequence[Row]) -> bool:
+    """Whether some of the photographs are known to be of a data set that trained the bundle."""
+    named = [row for row in rows if row.source and not drawn_cautions([row])]
+    # All of no cells are elsewhere, unless the bundle does not say what trained it.
+    return is_elsewhere(bundle, []) and not is_elsewhere(bundle, named)

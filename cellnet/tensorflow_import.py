@@ -1,12 +1,14 @@
 """TensorFlow, imported without its chatter, or an error that says which extra brings it.
 
 TensorFlow writes remarks about its own build to standard error on import and again with its first
-operation, past every Python setting, where a user looks for what went wrong with the training.
+operation, past every Python setting, where a user looks for what went wrong with the training. What
+it later logs is advice to who writes such programs: only errors of it are shown.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -32,6 +34,7 @@ def import_tensorflow() -> ModuleType:
         with quietly():
             tensorflow = importlib.import_module("tensorflow")
             tensorflow.zeros(1)
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)
             return tensorflow
     except ModuleNotFoundError as error:
         raise CellnetError(

@@ -18,6 +18,7 @@ module, how the page looks in ``transfer_page``.
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -63,9 +64,13 @@ def transfer(
     images = data_of(data, "transfer learning")
     made = claim(folder, settings, resume)
     with hold(folder, "works"):
+        prepared = (folder / "data").exists()
         try:
             found = _run(settings, images, folder)
         except CellnetError:
+            # The recipe that follows a refused one may have the data prepared otherwise.
+            if not prepared and not (folder / "networks.json").exists():
+                shutil.rmtree(folder / "data", ignore_errors=True)
             release(folder, made)
             raise
         report = {

@@ -104,19 +104,16 @@ def _accuracies(
 def _averages(axes: Axes, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
     """Three bars with their standard deviation for each row, as in figure 4.13 of the thesis."""
     width = 0.26
-    lowest = 100.0
     for number, (share, colour) in enumerate(zip(SHARES, COLOURS, strict=False)):
         for place, (_, average) in enumerate(rows):
             found = average[share]
             if found["mean"] is None:
                 continue
-            spread = found["sd"] or 0.0
-            lowest = min(lowest, 100 * (found["mean"] - spread))
             axes.barh(
                 place + (number - 1) * width,
                 100 * found["mean"],
                 width,
-                xerr=100 * spread,
+                xerr=100 * (found["sd"] or 0.0),
                 color=colour,
                 ecolor=FAINT,
                 label=share if place == 0 else None,
@@ -124,7 +121,7 @@ def _averages(axes: Axes, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
     axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=9.5)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_xlim(max(0.0, lowest - 5), 102)
+    axes.set_xlim(0, 102)
     axes.set_xlabel("%")
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, fontsize=9.5)
 

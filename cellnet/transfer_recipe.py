@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -215,7 +215,7 @@ class Backbone(Strict):
     name: str
     weights: str
     pooling: Literal["flatten", "average"]
-    hidden: list[int]
+    hidden: list[Annotated[int, Field(gt=0)]]
     size: int | None = Field(default=None, gt=0)
     arguments: dict[str, Argument] = {}
 

@@ -7,6 +7,7 @@ import yaml
 
 pytest.importorskip("pydantic", reason="recipes need the training extra")
 
+from cellnet.cli import main
 from cellnet.errors import CellnetError
 from cellnet.recipe import read_recipe, write_recipe
 from cellnet.study import read_study
@@ -51,7 +52,13 @@ def test_the_thesis_is_in_the_recipes():
     ("change", "message"),
     [
         (("  batch: 32", "  batch: 0"), "training.batch"),
-        (("  batch: 32", "  batsch: 32"), "training.batsch: Extra inputs"),
+        (("  batch: 32", "  batsch: 32"), "training.batsch is no key of it; did you mean batch?"),
+        (("    zoom: [0.85, 1.5]", "    zooom: 1"), "zooom is no key of it; did you mean zoom?"),
+        (
+            ("training:", "xyz: 1\ntraining:"),
+            "xyz is no key of it; the keys there are name, source",
+        ),
+        (("  batch: 32", "  xyz: 32"), "the keys there are epochs, batch, precision"),
         (("target: granularity", "target: colour"), "target"),
         (("  name: dysplasianet", "  name: model2"), "network.name"),
         (("    zoom: [0.85, 1.5]", "    zoom: [1.5, 0.85]"), "zoom must be"),
@@ -69,6 +76,50 @@ def test_a_wrong_key_is_named(tmp_path, change, message):
         read_recipe(path)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("read", [read_recipe, read_study, read_transfer])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "does not hold: it is empty"), ("# to come", "it is empty"), ("- a", "it holds no keys")],
+)
+def test_a_recipe_without_keys(text, message, read, tmp_path):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(CellnetError, match=message):
+        read(tmp_path / "a.yaml")
+
+
+def test_parts_of_a_recipe_without_keys(tmp_path):
+    text = (TRAINING / "dysplasianet.yaml").read_text()
+    end = text.index("training:")
+    for part, message in (("training:\n", "it is empty"), ("training: 3\n", "it holds no keys")):
+        (tmp_path / "a.yaml").write_text(text[:end] + part)
+        with pytest.raises(CellnetError, match=f"training: {message}"):
+            read_recipe(tmp_path / "a.yaml")
+
+
+def test_keys_of_a_study_and_of_a_transfer_are_known_too(tmp_path):
+    for name, read, known, wrong in (
+        ("dysplasianet-selection", read_study, "    - {folds: ", "    - {foldz: "),
+        ("chapter2-svm", read_transfer, "    layer: ", "    layr: "),
+    ):
+        text = (TRAINING / f"{name}.yaml").read_text()
+        assert known in text
+        (tmp_path / "a.yaml").write_text(text.replace(known, wrong))
+        told = rf"{wrong.split()[-1].strip('{:')} is no key of it; did you mean "
+        with pytest.raises(CellnetError, match=rf"\.0\.{told}{known.split()[-1].strip('{:')}\?"):
+            read(tmp_path / "a.yaml")
+
+
+def test_a_study_is_told_by_which_key_it_names_its_classifier(tmp_path, capsys):
+    text = (TRAINING / "dysplasianet-selection-small.yaml").read_text()
+    assert "classifier: none" in text
+    recipe = tmp_path / "a.yaml"
+    recipe.write_text(text.replace("classifier: none", "classifier: absent"))
+    words = ["select", str(recipe), "--data", str(tmp_path), "--run", str(tmp_path / "run")]
+    assert main(words) == 1
+    told = capsys.readouterr().err
+    assert "in a study by classifier: in its recipe" in told and "classifier: none" in told
 
 
 def test_a_missing_recipe_is_named(tmp_path):

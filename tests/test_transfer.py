@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -213,10 +215,11 @@ def stub(monkeypatch):
             "backbone": source.name,
             "layer": source.layer,
             "features": 3,
-            "preprocessing": {"height": 16, "width": 16, "channels": "RGB"},
+            "preprocessing": {"height": 16, "width": 16, "resize": "bilinear", "channels": "RGB",
+                              "scale": 1.0, "offset": 0.0},
             "arguments": {},
             "weights": {"from": source.weights, "told": "a stub", "sha256": "0" * 64},
-        }
+        }  # fmt: skip
         return Extractor(about, 16, lambda images: images.mean(axis=(1, 2)))
 
     monkeypatch.setattr(svm_study, "_open", opened)
@@ -312,6 +315,90 @@ def test_too_few_cells_are_told(drawn, tmp_path, stub):
     data = {"adapter": "folder", "seed": 0, "per_class": 2}
     with pytest.raises(CellnetError, match="3 folds need 3 cells of basophil.*the data have 2"):
         transfer(write(tmp_path, machines(data=data)), drawn, tmp_path / "run")
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_folds_that_are_refused_leave_no_run_behind(plain, drawn, class_folders, tmp_path, stub):
+    data, run = class_folders(4) if plain else drawn, tmp_path / "run"
+    with pytest.raises(CellnetError, match="take fewer folds"):
+        transfer(write(tmp_path, machines(folds=50)), data, run)
+    assert not run.exists()
+    assert transfer(write(tmp_path, machines(folds=2)), data, run)["folds"]["n"] == 2
+
+
+def test_a_refusal_keeps_what_was_prepared_before(class_folders, tmp_path, stub, monkeypatch):
+    recipe, run = write(tmp_path, machines(folds=2)), tmp_path / "run"
+    with monkeypatch.context() as stopped:
+        stopped.setattr(
+            svm_study, "_choose", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            transfer(recipe, class_folders(4), run)
+    with pytest.raises(CellnetError, match="begun with other data"):
+        transfer(recipe, class_folders(3, name="others"), run, resume=True)
+    assert (run / "data" / "manifest.csv").exists()
+
+
+def test_classes_that_the_data_lack_are_told(drawn, tmp_path, stub, capsys):
+    manifest = read_manifest(drawn)
+    rows = [row for row in manifest.rows if row.label not in ("ig", "platelet")]
+    write_manifest(tmp_path / "six", rows, manifest.root.resolve())
+    words = ["transfer", str(write(tmp_path, machines())), "--data", str(tmp_path / "six")]
+    assert main([*words, "--run", str(tmp_path / "run")]) == 0
+    report = check(tmp_path / "run", "features-svm")
+    told = "there is no cell of: ig, platelet. What is measured says nothing"
+    assert any(text.startswith(told) for text in report["warnings"])
+    assert told in capsys.readouterr().out
+    assert told in (tmp_path / "run" / "report.html").read_text("utf-8")
+    whole = transfer(write(tmp_path, machines()), drawn, tmp_path / "whole")
+    assert not any("no cell of" in text for text in whole["warnings"])
+
+
+def test_a_kept_result_that_is_not_whole_is_named(drawn, tmp_path, stub):
+    recipe, run = write(tmp_path, machines()), tmp_path / "run"
+    first = transfer(recipe, drawn, run)
+    file = next((run / "results").glob("*-rbf.json"))
+    whole = json.loads(file.read_text("utf-8"))
+    for part in [{"accuracy": {"n": 96}}, *({**whole, key: None} for key in whole)]:
+        file.write_text(json.dumps(part), encoding="utf-8")
+        with pytest.raises(CellnetError, match=f"{file}.*; remove it, and it is "):
+            transfer(recipe, drawn, run, resume=True)
+    file.unlink()
+    again = transfer(recipe, drawn, run, resume=True)
+    assert again["results"][0]["confusion"] == first["results"][0]["confusion"]
+
+
+def test_a_model_of_the_same_data_set_is_told(drawn, tmp_path, run_folder):
+    """Neither of drawn cells, nor of another data set, nor where the model does not say."""
+    bundle = run_folder(tmp_path / "mine", set()).parent / "bundle"
+    plain = json.loads((bundle / "bundle.json").read_text())
+    own = {
+        "cells": {"sources": ["a laboratory"]},
+        "drawn": {"sources": ["cellnet drawn cells (MIT)"]},
+    }
+    manifest = read_manifest(drawn)
+    recipe = write(
+        tmp_path,
+        machines(
+            features=[{"layer": "dense1", "weights": str(bundle)}],
+            svm={"kernels": ["rbf"]},
+            data={"adapter": "folder", "seed": 0, "per_class": 2},
+            folds=2,
+        ),
+    )
+    for name, source, data, akin in (
+        ("same", "a laboratory", own, True),
+        ("other", "elsewhere", own, False),
+        ("drawn", manifest.rows[0].source, own, False),
+        ("silent", "a laboratory", {}, False),
+    ):
+        (bundle / "bundle.json").write_text(json.dumps({**plain, "data": data}))
+        rows = [replace(row, source=source) for row in manifest.rows]
+        write_manifest(tmp_path / name, rows, manifest.root.resolve())
+        report = transfer(recipe, tmp_path / name, tmp_path / f"run-{name}")
+        told = [text for text in report["warnings"] if "of the same data set" in text]
+        assert len(told) == akin, name
+        assert not any("same laboratory" in text for text in report["warnings"])
 
 
 def test_what_a_network_has_seen_is_left_out(drawn, tmp_path):
@@ -608,6 +695,75 @@ def test_unbalanced_batches_are_shuffled(drawn):
     ]
 
 
+def test_a_training_that_is_not_kept_whole_is_named(drawn, tmp_path, tuned):
+    recipe, run = write(tmp_path, tuning()), tmp_path / "run"
+    transfer(recipe, drawn, run)
+    for file in [*run.glob("runs/*/test.json"), *run.glob("runs/*/validation.json")]:
+        whole = json.loads(file.read_text("utf-8"))
+        # What a training is worth on validation is asked where its test is to be made.
+        file.with_name("test.json").unlink(missing_ok=True)
+        for key in ("photographs", "balanced_accuracy"):
+            file.write_text(json.dumps({**whole, key: None}), encoding="utf-8")
+            with pytest.raises(CellnetError, match=f"{file}.*; remove it, and it is "):
+                transfer(recipe, drawn, run, resume=True)
+        file.unlink()
+        transfer(recipe, drawn, run, resume=True)
+        assert json.loads(file.read_text("utf-8")).keys() == whole.keys()
+
+
+def test_a_batch_that_no_epoch_fills_is_told_before_anything_is_trained(drawn, tmp_path, tuned):
+    content, run = tuning(), tmp_path / "run"
+    content["training"]["batch"] = 500
+    told = "^4 images a class make an epoch of 32, smaller than a batch of 500; raise images_per_c"
+    with pytest.raises(CellnetError, match=told):
+        transfer(write(tmp_path, {**content, "images_per_class": [64, 4]}), drawn, run)
+    assert not run.exists()
+    # As large as a balanced epoch, which one of classes as frequent as they are falls short of.
+    manifest = read_manifest(drawn)
+    few = [row for row in manifest.rows if row.split != "train"]
+    for number, label in enumerate(CLASSES):
+        own = [row for row in manifest.split("train") if row.label == label]
+        few += own[: 7 if number == 0 else 3]
+    write_manifest(tmp_path / "few", few, manifest.root.resolve())
+    total = sum(finetuning_study._drawn(read_manifest(tmp_path / "few"), 4, 0, False).values())
+    assert total < 32
+    content["training"]["batch"] = 32
+    recipe = write(tmp_path, content)
+    with pytest.raises(CellnetError, match=f"unbalanced, make an epoch of {total}, smaller"):
+        transfer(recipe, tmp_path / "few", run)
+    content["unbalanced"] = False
+    recipe = write(tmp_path, content)
+    assert set(transfer(recipe, tmp_path / "few", run)["results"][0]["tests"]) == {"balanced"}
+
+
+def test_bars_begin_at_nothing():
+    """Their length is what they say."""
+    from matplotlib.figure import Figure
+
+    from cellnet.transfer_page import _averages
+
+    axes = Figure().subplots()
+    average = {"mean": 0.9, "sd": 0.01, "classes": 8}
+    _averages(axes, [("one", dict.fromkeys(("sensitivity", "specificity", "precision"), average))])
+    assert axes.get_xlim()[0] == 0
+
+
+def test_what_tensorflow_advises_programmers_is_not_shown():
+    code = (
+        "from cellnet.cli.streams import set_up_streams\n"
+        "from cellnet.tensorflow_import import import_tensorflow\n"
+        "set_up_streams(False)\n"
+        "tf = import_tensorflow()\n"
+        "same = tf.function(lambda number: number)\n"
+        "for number in range(9):\n"
+        "    same(number)\n"  # each a new trace, of which TensorFlow warns
+        "tf.get_logger().error('a fault')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "retracing" not in result.stderr and "error: a fault" in result.stderr
+
+
 def test_too_many_free_blocks_are_told_before_anything_is_trained(drawn, tmp_path):
     content = yaml.safe_load((TRAINING / "chapter4-finetuning-small.yaml").read_text("utf-8"))
     content["free_blocks"] = [14]
@@ -636,7 +792,7 @@ def test_too_many_free_blocks_are_told_before_anything_is_trained(drawn, tmp_pat
         ({"data": {"adapter": "folder", "seed": 0, "also": ["../x"]}}, "small letters"),
         ({"svm": {"kernels": ["linear"]}}, "svm.kernels"),
         ({"folds": 1}, "folds"),
-        ({"fold": 5}, "fold: Extra inputs"),
+        ({"fold": 5}, r"fold is no key of it; did you mean folds\?"),
         ({"features": machines()["features"] * 2}, "must differ"),
     ],
 )
@@ -654,6 +810,11 @@ def test_a_recipe_that_does_not_hold_says_why(changes, told, tmp_path):
         ({"images_per_class": [0]}, "at least 1"),
         ({"data": {"adapter": "pbc", "seed": 0, "also": ["smudge"]}}, "eight classes"),
         ({"data": {"adapter": "pbc", "seed": 0, "per_class": 4}}, "images_per_class"),
+        (
+            {"backbones": [{**tuning()["backbones"][0], "hidden": [32, 0]}]},
+            r"0\.hidden\.1: .*than 0",
+        ),
+        ({"backbones": [{**tuning()["backbones"][0], "pooling": "max"}]}, r"0\.pooling: .*flatten"),
     ],
 )
 def test_a_recipe_of_fine_tuning_that_does_not_hold_says_why(changes, told, tmp_path):
@@ -663,7 +824,7 @@ def test_a_recipe_of_fine_tuning_that_does_not_hold_says_why(changes, told, tmp_
 
 
 def test_other_files_are_no_recipes(tmp_path):
-    for text, told in (("a: [", "no valid YAML"), ("- a", "does not hold"), ("", "does not hold")):
+    for text, told in (("a: [", "no valid YAML"), ("- a", "holds no keys"), ("", "it is empty")):
         (tmp_path / "a.yaml").write_text(text)
         with pytest.raises(CellnetError, match=told):
             read_transfer(tmp_path / "a.yaml")
