@@ -70,12 +70,20 @@ def reached(recipe: Recipe, row: dict[str, float]) -> bool:
 
 
 def read_log(path: Path, epochs: int) -> list[dict[str, float]]:
-    """Rows of ``log.csv`` for the first epochs; later ones belong to an epoch that was cut off."""
-    if not path.exists():
+    """Rows of ``log.csv`` for the first epochs; later ones belong to an epoch that was cut off.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not the log of so many epochs.
+    """
+    if not epochs:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    return [row for row in rows if row["epoch"] <= epochs]
+    found = [row for row in rows if row["epoch"] <= epochs]
+    if [row["epoch"] for row in found] != list(range(1, epochs + 1)):
+        raise ValueError(f"it should hold the epochs 1 to {epochs}, and has {len(found)} of them")
+    return found
 
 
 class _SeedDropout(keras.callbacks.Callback):

@@ -20,9 +20,13 @@ run that was killed and went on ends with the same weights as one that was not.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from zipfile import BadZipFile
 
 from cellnet.batches import Sampler, training_dataset
+from cellnet.cells import CLASSES
 from cellnet.errors import CellnetError
 from cellnet.outputs import hold
 from cellnet.recipe import Recipe, read_recipe
@@ -32,7 +36,7 @@ from cellnet.training_set import TrainingSet, assemble
 
 log = logging.getLogger(__name__)
 
-__all__ = ["train"]
+__all__ = ["check_network", "fit", "train"]
 
 
 def train(
@@ -56,8 +60,8 @@ def train(
 
     Raises:
         CellnetError: The recipe does not hold, the data cannot be used, the run folder holds a run
-            and ``resume`` is not set or the recipe has changed, another process trains there, or
-            TensorFlow is not installed.
+            and ``resume`` is not set or the recipe has changed, or one that cannot be read; another
+            process trains there, or TensorFlow is not installed.
     """
     settings = read_recipe(recipe)
     folder = folder_of(run, settings.name)
@@ -65,6 +69,7 @@ def train(
     made = claim(folder, settings, resume)
     with hold(folder, "trains"):
         try:
+            check_network(settings)
             sets = assemble(settings, images, folder)
         except CellnetError:
             release(folder, made)
@@ -80,6 +85,31 @@ def train(
         from cellnet.convert import write_bundle
 
         return write_bundle(model, settings, sets, folder)
+
+
+def check_network(recipe: Recipe) -> None:
+    """Check that a recipe's network can be built and answers what it is to be trained for.
+
+    Building takes a second; to find out after the data are prepared may take hours.
+
+    Raises:
+        CellnetError: It cannot, does not, or TensorFlow is not installed.
+    """
+    import_tensorflow()
+    import keras
+
+    from cellnet import networks
+
+    network = recipe.network
+    outputs = networks.build(network.name, **network.arguments).output_shape[-1]
+    keras.utils.clear_session()  # names of layers are counted
+    names = len(recipe.classes or CLASSES)
+    wanted, what = (1, "a score") if recipe.target == "granularity" else (names, f"{names} classes")
+    if outputs != wanted:
+        raise CellnetError(
+            f"the network {network.name} of the recipe {recipe.name} has {outputs} outputs with "
+            f"the arguments {network.arguments}, and {what} needs {wanted}; put network right"
+        )
 
 
 def fit(recipe: Recipe, sets: TrainingSet, folder: Path):
@@ -121,7 +151,8 @@ def _fit(recipe: Recipe, sets: TrainingSet, folder: Path):
         )
     checkpoint = folder / "checkpoint.keras"
     if checkpoint.exists():
-        model = keras.models.load_model(checkpoint)
+        with _kept(checkpoint):
+            model = keras.models.load_model(checkpoint)
         done = int(model.optimizer.iterations.numpy()) // steps
         log.info("going on after epoch %d", done)
     else:
@@ -129,7 +160,8 @@ def _fit(recipe: Recipe, sets: TrainingSet, folder: Path):
         model = networks.build(recipe.network.name, **recipe.network.arguments)
         _compile(model, recipe, steps)
         done = 0
-    history = callbacks.read_log(folder / "log.csv", done)
+    with _kept(folder / "log.csv"):
+        history = callbacks.read_log(folder / "log.csv", done)
     finished = done >= training.epochs or (history and callbacks.reached(recipe, history[-1]))
     if not finished:
         size, outputs = model.input_shape[1], model.output_shape[-1]
@@ -150,8 +182,22 @@ def _fit(recipe: Recipe, sets: TrainingSet, folder: Path):
             if sampler.failure is not None:
                 raise sampler.failure from None
             raise
-    model.load_weights(folder / "best.weights.h5")
+    best = folder / "best.weights.h5"
+    with _kept(best):
+        model.load_weights(best)
     return model
+
+
+@contextmanager
+def _kept(file: Path) -> Iterator[None]:
+    """Say which file of a run cannot be read, and what to do."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise CellnetError(
+            f"cannot go on with {file}: {' '.join(str(error).split())}; remove checkpoint.keras, "
+            f"best.weights.h5 and log.csv from {file.parent}, and its training begins anew"
+        ) from error
 
 
 def _compile(model, recipe: Recipe, steps: int) -> None:

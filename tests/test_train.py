@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -161,6 +162,55 @@ def test_a_changed_recipe_does_not_go_on(recipe, cells, tmp_path):
     recipe.write_text(recipe.read_text().replace("epochs: 4", "epochs: 5"))
     with pytest.raises(CellnetError, match="differs"):
         train(recipe, cells, run, resume=True)
+
+
+@pytest.mark.parametrize(
+    "network, told",
+    [
+        ({"name": "dysplasianet", "arguments": {"blocks": 7}}, "needs 1 to 6 blocks"),
+        ({"name": "dysplasianet", "arguments": {"wydth": 8}}, "'wydth'"),
+        ({"name": "dysplasianet", "arguments": {"classes": 2}}, "has 2 outputs.*a score needs 1"),
+        ({"name": "model1", "arguments": {}}, "has 8 outputs.*a score needs 1"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_told_before_anything_is_made(
+    network, told, cells, tmp_path
+):
+    from cellnet.train import train
+
+    recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text(yaml.safe_dump({**make().model_dump(mode="json"), "network": network}))
+    with pytest.raises(CellnetError, match=told):
+        train(recipe, cells, run)
+    assert not run.exists()
+
+
+@pytest.fixture(scope="module")
+def finished(cells, tmp_path_factory):
+    """A recipe of one epoch, and a run of it."""
+    from cellnet.train import train
+
+    folder = tmp_path_factory.mktemp("finished")
+    content = {**RECIPE, "training": {**RECIPE["training"], "epochs": 1}}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(content))
+    train(folder / "recipe.yaml", cells, folder / "run")
+    return folder / "recipe.yaml", folder / "run"
+
+
+@pytest.mark.parametrize("file", ["checkpoint.keras", "best.weights.h5", "log.csv"])
+def test_a_run_that_cannot_be_read_is_told_with_the_remedy(file, finished, cells, tmp_path):
+    from cellnet.train import train
+
+    recipe, made = finished
+    run = shutil.copytree(made, tmp_path / "run", symlinks=True)
+    shutil.rmtree(run / "bundle")
+    content = (run / file).read_bytes()
+    (run / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(CellnetError, match=f"{file}: .*begins anew"):
+        train(recipe, cells, run, resume=True)
+    for name in ("checkpoint.keras", "best.weights.h5", "log.csv"):
+        (run / name).unlink()
+    assert train(recipe, cells, run, resume=True).is_dir()
 
 
 def test_two_at_once_are_refused(recipe, cells, tmp_path):

@@ -36,8 +36,8 @@ def build(name: str, **arguments) -> keras.Model:
         An uncompiled Keras model that takes ``(n, height, width, 3) float32 in [0, 1], RGB``.
 
     Raises:
-        CellnetError: The name is unknown, the network does not take an argument, or Keras is not
-            installed.
+        CellnetError: The name is unknown, the network does not take an argument or its value, or
+            Keras is not installed.
     """
     if name not in BUILDERS:
         raise CellnetError(
@@ -54,7 +54,7 @@ def build(name: str, **arguments) -> keras.Model:
         raise
     try:
         return getattr(module, name)(**arguments)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise CellnetError(
             f"network {name!r} refused its arguments {arguments}: {error}"
         ) from error
