@@ -135,7 +135,7 @@ select-dysplasianet: $(VENV)/all.done ## chapter 5: eight candidates on DATA=fol
 select-small: $(VENV)/all.done ## the same with toys on drawn cells, in minutes
 	@rm -rf $(SELECTION)-small
 	@test -d $(RUNS)/drawn-for-selection || \
-		$(CELLNET) data draw --out $(RUNS)/drawn-for-selection --seed 0 --per-class 280
+		$(CELLNET) data draw --out $(RUNS)/drawn-for-selection --seed 0 --per-class 220
 	$(CELLNET) select training/dysplasianet-selection-small.yaml --jobs $(JOBS) \
 		--data $(RUNS)/drawn-for-selection --run $(SELECTION)-small $(ARGS)
 

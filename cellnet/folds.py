@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from cellnet.answering import answer
 from cellnet.auc import auc
@@ -33,11 +34,13 @@ __all__ = [
     "choosers",
     "deal",
     "divide",
+    "difference_of_folds",
     "flattery",
     "measure_fold",
     "pool_of",
     "summarise",
     "tied",
+    "tied_in_training",
     "write_fold",
 ]
 
@@ -343,9 +346,10 @@ def summarise(pool: Pool, rows: Sequence[dict[str, Any]], scores: np.ndarray) ->
 
     Returns:
         ``pooled`` and ``pooled_auc``, accuracy and AUC over all cells with intervals by group, and
-        mean and standard deviation over the folds of ``accuracy`` and ``auc``. The pooled AUC sets
-        scores of different networks on one scale: where one scores higher than another, it
-        comes out lower than the folds' own.
+        ``mean``, ``sd`` and ``ci95`` over the folds of ``accuracy`` and ``auc``. Intervals by group
+        hold for the networks that were trained; those over the folds let training differ too. The
+        pooled AUC sets scores of different networks on one scale: where one scores higher than
+        another, it comes out lower than the folds' own.
     """
     used = np.isfinite(scores)
     normal, groups, score = pool.normal[used], pool.groups[used], scores[used]
@@ -353,7 +357,60 @@ def summarise(pool: Pool, rows: Sequence[dict[str, Any]], scores: np.ndarray) ->
         "n": int(used.sum()),
         "pooled": proportion((score > HALF) == normal, groups).to_json(),
         "pooled_auc": auc(~normal, score, True, groups).to_json(),
-        **{key: mean_and_sd([row[key]["value"] for row in rows]) for key in ("accuracy", "auc")},
+        **{key: _over_folds([row[key]["value"] for row in rows]) for key in ("accuracy", "auc")},
+    }
+
+
+def _over_folds(values: Sequence[float | None]) -> dict[str, Any]:
+    """Mean, standard deviation and Student's t interval of the folds' values.
+
+    Folds share most of the cells that they train with, so the interval is no more than a good guess
+    (Bengio and Grandvalet, Journal of Machine Learning Research 5 (2004) 1089). None where fewer
+    than two values are known, or all are the same.
+    """
+    found, ends = mean_and_sd(values), None
+    known = [value for value in values if value is not None]
+    if found["sd"]:
+        half = stats.t.ppf(0.975, len(known) - 1) * found["sd"] / math.sqrt(len(known))
+        ends = [max(0.0, found["mean"] - half), min(1.0, found["mean"] + half)]
+    return {**found, "ci95": ends}
+
+
+def difference_of_folds(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
+    """How much higher the folds of a second division come out than those of a first.
+
+    Args:
+        first: A value for each fold.
+        second: A value for each fold; they need not be as many.
+
+    Returns:
+        The difference of the means with Welch's t interval, of as many values as both have; no
+        interval where no value differs within a division.
+    """
+    value, ends = float(np.mean(second) - np.mean(first)), None
+    if np.ptp(first) or np.ptp(second):
+        ends = tuple(map(float, stats.ttest_ind(second, first, equal_var=False)
+                         .confidence_interval(0.95)))  # fmt: skip
+    return Estimate(value, ends, len(first) + len(second), "Welch's t over the folds").to_json()
+
+
+def tied_in_training(pool: Pool, fold_of: np.ndarray) -> dict[str, int]:
+    """What the networks of a division by image are taught of the cells that they are tried on.
+
+    Args:
+        pool: The cells.
+        fold_of: (n,) int64, the fold of each.
+
+    Returns:
+        Pairs of a cell and another of its group beside the cell's fold, ``same`` of one kind and
+        ``other`` of both. Where the second are more, to recall what was seen misleads.
+    """
+    kinds = np.zeros((2, pool.groups.max() + 1, fold_of.max() + 1), np.int64)
+    np.add.at(kinds, (pool.normal.astype(int), pool.groups, fold_of), 1)
+    outside = kinds.sum(axis=2, keepdims=True) - kinds
+    return {
+        "same": int((kinds * outside).sum()),
+        "other": int((kinds * outside[::-1]).sum()),
     }
 
 

@@ -19,7 +19,6 @@ measured is written in ``candidates`` and ``folds``, the page in ``selection_pag
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import logging
 import os
@@ -32,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from cellnet import __version__, candidates, folds, jobs
-from cellnet.bundle import load
+from cellnet.bundle import Bundle, load
 from cellnet.calibrate import load_classifier
 from cellnet.cautions import unit_cautions
 from cellnet.errors import CellnetError
@@ -42,6 +41,7 @@ from cellnet.outputs import hold, new_folder, write_text
 from cellnet.run_folder import claim, data_of, folder_of, release
 from cellnet.study import FIRST, SECOND, Study, read_study
 from cellnet.study_runs import StudyRuns, epochs_of
+from cellnet.train import check_network
 from cellnet.training_set import assemble
 from cellnet.truth import describe_manifest, groups_of
 from cellnet.versions import environment
@@ -86,31 +86,32 @@ def select(
     """
     study = read_study(recipe)
     require_plots()
-    _require_training()
     folder = folder_of(run, study.name)
     images = data_of(data, "a study")
     namer = load_classifier(study.classifier)
-    made = claim(folder, study, resume)
-    with hold(folder, "runs a study"):
-        try:
-            cohort = _prepare(study, images, folder)
-            if namer is not None and not (folder / FIRST).exists():
-                log.info("asking %s for the neutrophils of the smears", namer.name)
-                candidates.check_namer(cohort, namer, study.minimum_neutrophils, progress)
-        except CellnetError:
-            release(folder, made)
-            raise
-        with _workplace(ray, side_by_side) as place:
+    with _workplace(ray, side_by_side) as place:
+        made = claim(folder, study, resume)
+        with hold(folder, "runs a study"):
+            cohort = _begin(study, images, folder, made, namer, progress)
             runs = StudyRuns(folder.absolute(), place, progress)
             return _Course(study, cohort, runs, progress).run()
 
 
-def _require_training() -> None:
-    if importlib.util.find_spec("tensorflow") is None:
-        raise CellnetError(
-            "a study trains with TensorFlow, which is not installed; "
-            'install the training extra: pip install "cellnet[train]"'
-        )
+def _begin(
+    study: Study, data: Path, folder: Path, made: bool, namer: Bundle | None, progress: bool
+) -> Manifest:
+    """Find out what would fail hours later, and make the cohort that all runs share."""
+    try:
+        for name in study.candidates:
+            check_network(study.run_of(name, FIRST))
+        cohort = _prepare(study, data, folder)
+        if namer is not None and not (folder / FIRST).exists():
+            log.info("asking %s for the neutrophils of the smears", namer.name)
+            candidates.check_namer(cohort, namer, study.minimum_neutrophils, progress)
+    except CellnetError:
+        release(folder, made)
+        raise
+    return cohort
 
 
 def _prepare(study: Study, data: Path, folder: Path) -> Manifest:
@@ -264,7 +265,7 @@ class _Course:
                 folds.check_fold(pool, read_manifest(folder), dealt[division.name] == fold)
                 recipes[run] = recipe
         self.runs.train(recipes)
-        measured, scores = [], {}
+        measured, scores, right = [], {}, {}
         for division in rule.divisions:
             rows, together = [], np.full(len(pool.rows), np.nan)
             for fold in range(division.folds):
@@ -278,6 +279,7 @@ class _Course:
                 epochs = len(epochs_of(self.folder / run))
                 rows.append({"fold": fold + 1, "epochs": epochs, **self.runs.time_of(run), **row})
             scores[division.by, division.folds] = together
+            right[division.by, division.folds] = [row["accuracy"]["value"] for row in rows]
             measured.append(
                 {
                     "name": division.name,
@@ -292,6 +294,12 @@ class _Course:
                 "folds": number,
                 "difference": folds.flattery(
                     pool, scores["group", number], scores["image", number]
+                ),
+                "of_folds": folds.difference_of_folds(
+                    right["group", number], right["image", number]
+                ),
+                "tied_in_training": folds.tied_in_training(
+                    pool, folds.divide(pool, "image", number, rule.seed)
                 ),
             }
             for by, number in scores

@@ -4,19 +4,23 @@ A program (``make selections``). Each step prints the ``cellnet`` command that i
 where it was stopped. Steps may be named; without any, all but the last are made in this order:
 
     study    RUNS/dysplasianet-selection-two-cores of the recipe of that name; hours
-    times    the same at a small scale with --jobs 1 and --jobs 2, RUNS/selection-times; it says
+    labels   5-fold cross-validation of M8's form, RUNS/selection-one-label, where all versions of a
+             cell have one label, by group and by image; half an hour
+    times    the study at a small scale with --jobs 1 and --jobs 2, RUNS/selection-times; it says
              which was faster
-    docs     docs/results.md of both, as far as they have been made
+    docs     docs/results.md of all, as far as they have been made
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from programs import ROOT, data_of, program, run, run_steps
 
@@ -24,12 +28,16 @@ from cellnet import card
 from cellnet.card import table
 from cellnet.card_tables import share
 from cellnet.jobs import HERE
+from cellnet.manifest import SPLITS, read_manifest, write_manifest
 from cellnet.measured_page import decimal
 from cellnet.outputs import write_text
+from cellnet.truth import normal_and_dysplastic, suppression_of
 
 NAME = "selection"
 STUDY = "dysplasianet-selection-two-cores"
 TIMES = "selection-times"
+ONE_LABEL = "selection-one-label"
+FORM = "M8"  # what the study chose on two cores
 RECIPE = ROOT / "training" / f"{STUDY}.yaml"
 
 
@@ -39,13 +47,70 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="of the study: runs at a time")
     parser.add_argument("--per-class", type=int, default=400, help="of the times: images a class")
     given = parser.parse_args()
-    steps = {"study": study, "times": times, "docs": write_docs}
+    steps = {"study": study, "labels": one_label, "times": times, "docs": write_docs}
     run_steps(given, steps)
 
 
 def study(given: argparse.Namespace) -> None:
     """Run the study, or go on with it."""
     _select(RECIPE, data_of(given), given.runs / STUDY, given.jobs)
+
+
+def one_label(given: argparse.Namespace) -> None:
+    """Divide by group and by image where a cell has versions of one kind alone, as photographs do.
+
+    In the study's cohort each cell is there as a normal and as a hypogranulated one, so that to
+    recall it misleads. Of half of the cells, chosen by lot, the normal versions are kept here, of
+    the others the hypogranulated ones. The test sets stay, and mean nothing here.
+    """
+    place = given.runs / ONE_LABEL
+    content = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
+    content["name"] = ONE_LABEL
+    content["candidates"] = {FORM: content["candidates"][FORM]}
+    content["data"].update(per_class=800)
+    content["classifier"] = "none"
+    content["first_stage"].update(epochs=6, margin=0)
+    content["training"].update(epochs=20, stop_at=0.9)
+    content["cross_validation"].update(
+        divisions=[{"folds": 5, "by": by} for by in ("group", "image")]
+    )
+    content["published"] = None
+    if not (place / "cohort" / "manifest.csv").exists():
+        place.mkdir(parents=True, exist_ok=True)
+        _keep_one_kind(_cohort(given, place / "whole", content["data"]["seed"]), place / "cohort")
+    recipe = place / "recipe.yaml"
+    write_text(recipe, yaml.safe_dump(content, sort_keys=False))
+    _select(recipe, place / "cohort", place / "run", given.jobs)
+
+
+def _cohort(given: argparse.Namespace, place: Path, seed: int) -> Path:
+    """The study's cohort, or, where it has not been begun, one like it in this place."""
+    cohort = given.runs / STUDY / "cohort"
+    if not (cohort / "manifest.csv").exists():
+        cohort = place / "cohort"
+    if not (cohort / "manifest.csv").exists():
+        if not (place / "data" / "manifest.csv").exists():
+            run("data", "prepare", data_of(given), "--adapter", "pbc", "--out", place / "data",
+                "--seed", seed)  # fmt: skip
+        run("data", "simulate", place / "data", "--out", cohort, "--seed", seed)
+    return cohort
+
+
+def _keep_one_kind(cohort: Path, out: Path) -> None:
+    manifest = read_manifest(cohort)
+    normal, _ = normal_and_dysplastic(suppression_of(manifest.rows))
+    rng = np.random.default_rng(1)
+    keeps_normal = {
+        cell: bool(rng.integers(2)) for cell in sorted({row.source_cell for row in manifest.rows})
+    }
+    rows = [
+        row
+        for row, is_normal in zip(manifest.rows, normal, strict=True)
+        if row.split not in SPLITS or is_normal == keeps_normal[row.source_cell]
+    ]
+    told = {key: it for key, it in manifest.about.items() if key in ("sources", "simulated")}
+    write_manifest(out, rows, manifest.root.resolve(), told)
+    shutil.copyfile(cohort / "truth.csv", out / "truth.csv")
 
 
 def times(given: argparse.Namespace) -> None:
@@ -65,15 +130,7 @@ def times(given: argparse.Namespace) -> None:
     content["cross_validation"] = None
     recipe = place / "recipe.yaml"
     write_text(recipe, yaml.safe_dump(content, sort_keys=False))
-    cohort = given.runs / STUDY / "cohort"
-    if not (cohort / "manifest.csv").exists():
-        cohort = place / "cohort"
-    if not (cohort / "manifest.csv").exists():
-        if not (place / "data" / "manifest.csv").exists():
-            run("data", "prepare", data_of(given), "--adapter", "pbc", "--out", place / "data",
-                "--seed", content["data"]["seed"])  # fmt: skip
-        run("data", "simulate", place / "data", "--out", cohort,
-            "--seed", content["data"]["seed"])  # fmt: skip
+    cohort = _cohort(given, place, content["data"]["seed"])
     for jobs in (1, 2):
         folder = place / f"jobs-{jobs}"
         if not (folder / "report.json").exists():
@@ -96,7 +153,8 @@ def write_docs(given: argparse.Namespace) -> None:
     """Put the tables between their marks; what has not been measured is not there."""
     report = _read(given.runs / STUDY / "report.json")
     text = given.docs.read_text(encoding="utf-8") if given.docs.is_file() else "# Results\n"
-    write_text(given.docs, card.replace(text, NAME, section(report, _timed(given))))
+    labels = _read(given.runs / ONE_LABEL / "run" / "report.json")
+    write_text(given.docs, card.replace(text, NAME, section(report, labels, _timed(given))))
     print(f"wrote {given.docs}", flush=True)
 
 
@@ -104,17 +162,31 @@ def _read(file: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
-def section(report: dict[str, Any] | None, timed: dict[int, dict[str, Any] | None]) -> str:
-    """Markdown of a study and of the times.
+def section(
+    report: dict[str, Any] | None,
+    labels: dict[str, Any] | None,
+    timed: dict[int, dict[str, Any] | None],
+) -> str:
+    """Markdown of a study, of the divisions where a cell has one label, and of the times.
 
     Args:
         report: Of the study; None where it has not been run.
+        labels: Of the cross-validation where a cell has one label, or None.
         timed: By number of runs at a time, the report of a study made for its time, or None.
     """
     parts = [
         "Which DysplasiaNet? Chapter 5 of the thesis, by `make selections` ([how](selection.md))."
     ]
     parts += _study(report) if report else ["The study has not been run yet."]
+    if labels and labels["cross_validation"]:
+        cross = labels["cross_validation"]
+        parts.append(
+            "**Where a cell has one label**: of half of the cells above the normal versions, of "
+            f"the others the hypogranulated ones, {cross['cells']['n']:,} cells in "
+            f"{cross['cells']['groups']:,} groups; {labels['chosen']['name']}'s form, "
+            f"{_scale(labels, 'cross_validation')}, run {labels['created'][:10]}."
+        )
+        parts += _divisions(cross)
     if all(timed.values()):
         parts.append(_times(timed))
     return "\n\n".join(parts)
@@ -243,15 +315,23 @@ def _folds(report: dict[str, Any]) -> Iterator[str]:
     yield (
         f"**Cross-validation** (table 5.5) over {cross['cells']['n']:,} cells in "
         f"{cross['cells']['groups']:,} groups, {_scale(report, 'cross_validation')}. The AUC of "
-        "all cells sets scores of different folds' networks on one scale."
+        "all cells sets scores of different folds' networks on one scale. Intervals of all cells "
+        "hold for the networks that were trained; those over the folds (Student's t) let training "
+        "differ too."
     )
+    yield from _divisions(cross)
+
+
+def _divisions(cross: dict[str, Any]) -> Iterator[str]:
     yield table(
-        ["division", "accuracy of the folds, mean and SD", "AUC, mean and SD",
+        ["division", "accuracy of the folds, mean and SD", "95 % over the folds",
+         "AUC, mean and SD",
          "accuracy, all cells", "AUC, all cells"],
         [
             [
                 division["name"],
                 _spread(division["accuracy"], lambda value: f"{100 * value:.2f} %"),
+                _ends(division["accuracy"]["ci95"]),
                 _spread(division["auc"], decimal),
                 _both(division["pooled"]),
                 _both(division["pooled_auc"], decimal),
@@ -263,12 +343,22 @@ def _folds(report: dict[str, Any]) -> Iterator[str]:
         found = gain["difference"]
         if found["value"] is None:
             continue
-        ends = [f"{100 * end:+.2f}" for end in found["ci95"] or ()]
+        told = [f"{_points(it['ci95'])} {of}" for it, of in (
+            (found, "of these networks"), (gain["of_folds"], "over the folds")
+        ) if it["ci95"]]  # fmt: skip
+        tied = gain["tied_in_training"]
         yield (
             f"With {gain['folds']} folds, dividing by image as the thesis did changes the accuracy "
             f"by {100 * found['value']:+.2f} percentage points"
-            + (f" ({' to '.join(ends)})." if ends else ".")
+            + (f" ({'; '.join(told)})" if told else "")
+            + f"; of a cell's versions that its network was trained on, {tied['same']:,} are of "
+            f"its kind and {tied['other']:,} of the other."
         )
+
+
+def _points(ends: list[float]) -> str:
+    """An interval of a difference in percentage points."""
+    return " to ".join(f"{100 * end:+.2f}" for end in ends)
 
 
 def _times(timed: dict[int, dict[str, Any]]) -> str:
@@ -322,6 +412,10 @@ def _both(found: dict[str, Any], write=share) -> str:
         return "not measurable" if found["value"] is None else write(found["value"])
     ends = " to ".join(write(end).removesuffix(" %") for end in found["ci95"])
     return f"{write(found['value'])} ({ends})"
+
+
+def _ends(ends: list[float] | None) -> str:
+    return "–" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %"
 
 
 def _spread(found: dict[str, float | None], write) -> str:

@@ -19,11 +19,13 @@ from cellnet.folds import (
     check_fold,
     choosers,
     deal,
+    difference_of_folds,
     divide,
     flattery,
     measure_fold,
     pool_of,
     summarise,
+    tied_in_training,
     write_fold,
 )
 from cellnet.manifest import check_disjoint, read_manifest
@@ -233,8 +235,12 @@ def test_folds_are_summed_up():
         {"accuracy": {"value": 0.5}, "auc": {"value": None}},
     ]
     found = summarise(pool, rows, np.array([0.9, 0.4, 0.1, np.nan]))
-    assert found["accuracy"] == {"mean": 0.75, "sd": pytest.approx(0.35355, abs=1e-5)}
-    assert found["auc"] == {"mean": 1.0, "sd": None}
+    assert found["accuracy"] == {
+        "mean": 0.75,
+        "sd": pytest.approx(0.35355, abs=1e-5),
+        "ci95": [0.0, 1.0],  # of two folds
+    }
+    assert found["auc"] == {"mean": 1.0, "sd": None, "ci95": None}
     assert (found["pooled"]["k"], found["pooled"]["n"]) == (2, 3)
     assert (found["pooled_auc"]["value"], found["pooled_auc"]["n"]) == (1.0, 3)
 
@@ -254,6 +260,33 @@ def test_the_pooled_area_compares_cells_of_different_folds_with_an_interval_by_g
     assert pooled["ci95"][0] <= 0.75 < pooled["ci95"][1]
     # One kind alone has no curve.
     assert summarise(pool, rows, np.where(normal, scores, np.nan))["pooled_auc"]["value"] is None
+
+
+def test_intervals_over_the_folds_let_training_differ():
+    """By hand, with the quantiles of Student's t of a table."""
+    pool = Pool([None] * 4, np.array([True, False] * 2), np.arange(4))
+    rows = [{"accuracy": {"value": it}, "auc": {"value": None}} for it in (0.96, 0.98, 0.97)]
+    found = summarise(pool, rows, np.array([0.9, 0.1, 0.9, 0.1]))
+    half = 4.302653 * 0.01 / 3**0.5
+    assert found["accuracy"]["ci95"] == pytest.approx([0.97 - half, 0.97 + half], abs=1e-6)
+    assert found["auc"] == {"mean": None, "sd": None, "ci95": None}
+    same = [{"accuracy": {"value": 1.0}, "auc": {"value": 1.0}}] * 3
+    assert summarise(pool, same, np.array([0.9, 0.1, 0.9, 0.1]))["accuracy"]["ci95"] is None
+
+    gain = difference_of_folds([0.96, 0.98, 0.97], [0.97, 0.99, 0.98])
+    assert gain["value"] == pytest.approx(0.01)
+    half = 2.776445 * (2 * 0.01**2 / 3) ** 0.5  # four degrees of freedom, as the spreads are equal
+    assert gain["ci95"] == pytest.approx([0.01 - half, 0.01 + half], abs=1e-6)
+    assert difference_of_folds([1.0, 1.0], [1.0, 1.0])["ci95"] is None
+
+
+def test_what_a_division_by_image_teaches_of_a_cell_is_counted():
+    normal = np.array([True, False, False, True, True])
+    pool = Pool([None] * 5, normal, np.array([0, 0, 0, 1, 1]))
+    # The first cell's two versions are hypogranulated; the second group lies in one fold.
+    fold_of = np.array([0, 1, 1, 0, 0])
+    assert tied_in_training(pool, fold_of) == {"same": 0, "other": 4}
+    assert tied_in_training(pool, np.array([0, 1, 2, 0, 1])) == {"same": 4, "other": 4}
 
 
 def test_flattery_is_the_paired_difference():

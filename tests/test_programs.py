@@ -20,7 +20,11 @@ TYPED = {
     unknowns: ["data prepare", "train", "train", "unknown", "unknown"],
     specialists: ["data prepare", "train"],
     transfers: ["data draw", "train", "transfer", "transfer", "transfer", "transfer"],
-    selections: ["select", "data prepare", "data simulate", "select", "select"],
+    selections: [
+        "select",
+        *("data prepare", "data simulate", "select"),  # labels
+        *("data prepare", "data simulate", "select", "select"),  # times
+    ],
 }
 
 
@@ -33,6 +37,7 @@ def typed(monkeypatch):
     found: list[list[str]] = []
     for module in (*TYPED, explanations):
         monkeypatch.setattr(module, "run", lambda *words: found.append([str(it) for it in words]))
+    monkeypatch.setattr(selections, "_keep_one_kind", lambda *_: None)  # nothing was simulated
     return found
 
 

@@ -570,6 +570,25 @@ def test_too_few_groups_are_refused_before_training(recipe, cohort, tmp_path):
         select(many, cohort, tmp_path / "run")
 
 
+@pytest.mark.parametrize("wrong", [{"blocks": 7}, {"wydth": 8}, {"classes": 2}])
+def test_a_candidate_that_cannot_be_trained_is_told_before_anything_is_made(
+    wrong, recipe, cohort, tmp_path
+):
+    content = yaml.safe_load(recipe.read_text())
+    content["candidates"]["M2"].update(wrong)  # the last of them
+    file = tmp_path / "wrong.yaml"
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(CellnetError, match=f"network.*{next(iter(wrong))}"):
+        select(file, cohort, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cluster_that_is_not_there_is_told_before_anything_is_made(recipe, cohort, tmp_path):
+    with pytest.raises(CellnetError, match="Ray"):  # no cluster, or no Ray
+        select(recipe, cohort, tmp_path / "run", ray="127.0.0.1:1", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_a_run_that_fails_is_told_with_its_words(recipe, cohort, tmp_path):
     content = yaml.safe_load(recipe.read_text())

@@ -11,6 +11,9 @@ import pytest
 
 pytest.importorskip("yaml", reason="the program needs the training extra")
 import selections
+from painted_cohort import PaintedCohort
+
+from cellnet.manifest import read_manifest
 
 
 def estimate(value, low, high, n=10):
@@ -33,8 +36,9 @@ def report(seconds: float = 100.0, threads: int = 2) -> dict:
         "by_smear": {"M1": {"threshold": 0.123}}, "proof_of_concept": {"sensitivity": 0.955},
     }  # fmt: skip
     division = {
-        "name": "5-fold", "accuracy": {"mean": 0.97, "sd": 0.01}, "auc": {"mean": 0.99, "sd": None},
-        "pooled": most, "pooled_auc": {**most, "value": 0.981},
+        "name": "5-fold", "accuracy": {"mean": 0.97, "sd": 0.01, "ci95": [0.95, 0.99]},
+        "auc": {"mean": 0.99, "sd": None, "ci95": None}, "pooled": most,
+        "pooled_auc": {**most, "value": 0.981},
     }  # fmt: skip
     return {
         "created": "2027-01-02T00:00:00", "cellnet": "0.1.0", "warnings": ["toys"],
@@ -66,7 +70,9 @@ def report(seconds: float = 100.0, threads: int = 2) -> dict:
         "cross_validation": {
             "cells": {"n": 6984, "groups": 900}, "divisions": [division],
             "by_image_minus_by_group": [
-                {"folds": 5, "difference": {"value": 0.012, "ci95": [0.002, 0.02]}}
+                {"folds": 5, "difference": {"value": 0.012, "ci95": [0.002, 0.02]},
+                 "of_folds": {"value": 0.012, "ci95": [-0.01, 0.03]},
+                 "tied_in_training": {"same": 10, "other": 2000}}
             ],
         },
     }  # fmt: skip
@@ -101,9 +107,11 @@ def test_a_study_is_told_in_tables_with_the_thesis_beside(tmp_path):
         "97.5 % (95.0 to 99.0); thesis 97.7 %",
         "| sensitivity | 97.5 % (95.0 to 99.0), 959 of 984 | 95.5 % |",
         "| precision | 97.5 % (95.0 to 99.0), 959 of 984 |  |",
-        "| 5-fold | 97.00 % ± 1.00 % | 0.9900 | 97.5 % (95.0 to 99.0) "
+        "| 5-fold | 97.00 % ± 1.00 % | 95.0 to 99.0 % | 0.9900 | 97.5 % (95.0 to 99.0) "
         "| 0.9810 (0.9500 to 0.9900) |",
-        "by +1.20 percentage points (+0.20 to +2.00)",
+        "by +1.20 percentage points (+0.20 to +2.00 of these networks; "
+        "-1.00 to +3.00 over the folds)",
+        "10 are of its kind and 2,000 of the other.",
         "**M1** is chosen: the best.",
     ):
         assert line in text, line
@@ -111,6 +119,38 @@ def test_a_study_is_told_in_tables_with_the_thesis_beside(tmp_path):
     again = text
     selections.write_docs(given(tmp_path))
     assert (tmp_path / "results.md").read_text() == again
+
+
+def test_the_divisions_where_a_cell_has_one_label_are_told_apart(tmp_path):
+    place = tmp_path / selections.ONE_LABEL / "run"
+    place.mkdir(parents=True)
+    (place / "report.json").write_text(json.dumps(report()))
+    selections.write_docs(given(tmp_path))
+    text = (tmp_path / "results.md").read_text()
+    assert "**Where a cell has one label**" in text
+    assert "M1's form, up to 8 epochs of 600 images a class, run 2027-01-02." in text
+    assert "| 5-fold | 97.00 % ± 1.00 % |" in text
+
+
+def test_of_each_cell_one_kind_is_kept_and_the_test_sets_stay(tmp_path):
+    made = PaintedCohort(tmp_path / "cohort")
+    for number in range(40):
+        for g in (0.0, 0.1, 0.8, 0.9):
+            made.cell("train" if number % 4 else "validation", g=g, source_cell=f"{number}")
+    for g in (0.1, 0.8):
+        made.cell("test-by-cell", g=g, source_cell="tested")
+    made.write()
+    selections._keep_one_kind(made.folder, tmp_path / "kept")
+    kept = read_manifest(tmp_path / "kept")
+    assert len(kept.split("test-by-cell")) == 2
+    kinds = {}
+    for row in kept.split("train", "validation"):
+        kinds.setdefault(row.source_cell, []).append(float(row.suppression) < 0.5)
+    assert len(kinds) == 40
+    assert all(len(found) == 2 and len(set(found)) == 1 for found in kinds.values())
+    assert 10 < sum(found[0] for found in kinds.values()) < 30
+    kept.check_files()
+    assert (tmp_path / "kept" / "truth.csv").exists()
 
 
 def test_times_are_compared_where_both_were_measured(tmp_path):
@@ -137,7 +177,7 @@ def test_a_candidate_that_could_not_be_judged_has_its_validation_accuracy(tmp_pa
     found = report()
     failed = {"epochs": 9, "failed": "no cut-off", "accuracy": estimate(0.52, 0.45, 0.6)}
     found["candidates"]["M5"]["stage2"] = failed
-    text = selections.section(found, {1: None, 2: None})
+    text = selections.section(found, None, {1: None, 2: None})
     (row,) = [line for line in text.splitlines() if "no cut-off" in line]
     assert row.startswith("| M5 | 9 | 52.0 % (45.0 to 60.0) | no cut-off | ")
     head = next(line for line in text.splitlines() if line.startswith("| candidate | epochs |"))
