@@ -22,6 +22,7 @@ from cellnet import explain_masks as masking
 from cellnet.bundle import Source, as_bundle
 from cellnet.errors import CellnetError
 from cellnet.explain_cells import find_cells
+from cellnet.explain_class import Selection
 from cellnet.explain_network import Network
 from cellnet.explain_page import page, write_plots
 from cellnet.explain_run import SCHEMA, ExplainRun
@@ -49,6 +50,7 @@ def explain(
     tsne: int | None = None,
     test: int | None = None,
     masks: str | os.PathLike[str] | None = None,
+    classifier: Source | None = "model1",
     seed: int = 0,
     threads: int | None = None,
     progress: bool = False,
@@ -67,6 +69,10 @@ def explain(
         tsne: How many cells to lay on a plane, drawn by the seed; None for no plane.
         test: How many cells to test the maps on by deletion and insertion, likewise.
         masks: Folder of masks, see `cellnet.explain_masks.find_masks`; None for none.
+        classifier: For a network that knows the cells of one class alone: the Model 1 bundle that
+            names those whose class no folder tells; cells of other classes are left out. None (or
+            ``"none"``) to explain all as if they were of the class. Of a manifest the labels
+            decide.
         seed: Of all randomness.
         threads: How many files to read at a time; None for one a core.
         progress: Show progress bars where standard error is a terminal.
@@ -76,8 +82,9 @@ def explain(
 
     Raises:
         CellnetError: TensorFlow or scikit-learn is not installed, there is no such model, class or
-            layer, no image can be read, too few or too many cells are to be laid on a plane, the
-            folder is not new, or a network without operating point is not told what to explain.
+            layer, no image can be read or is of the network's class, the classifier is missing,
+            too few or too many cells are to be laid on a plane, the folder is not new, or a
+            network without operating point is not told what to explain.
     """
     paths = [Path(path) for path in images]
     if tsne is not None:
@@ -88,6 +95,8 @@ def explain(
         found = find_cells(
             paths, bundle.kind, split, None if bundle.names_the_eight else bundle.labels
         )
+        selection = Selection(bundle, found, classifier)
+        found = selection.found
         if tsne is not None:
             embedding.check_number(min(tsne, len(found.cells)))
         held = None
@@ -98,7 +107,10 @@ def explain(
         for layer in layers:
             network.check_layer(layer)
         run = ExplainRun(network, asked, list(layers) or [network.block], held, seed, threads)
-        document = run.run(found, folder, most_pictures, tsne, test, progress)
+        selection.name(threads, progress)
+        document = run.run(selection.found, folder, most_pictures, tsne, test, progress)
+        namer = selection.classifier
+        document["classifier"] = None if namer is None else namer.identity()
         document["given"] = {
             "target": target,
             "layers": run.layers,

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from cellnet.cautions import unit_cautions
+from cellnet.bundle import Bundle
+from cellnet.cautions import cautions, unit_cautions
 from cellnet.cells import CLASSES, GRANULARITY, NEUTROPHIL
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.images import decode_image, read_bytes
-from cellnet.manifest import Row, read_manifest
+from cellnet.manifest import Manifest, Row, read_manifest
 from cellnet.predict import collect
 from cellnet.truth import (
     describe_manifest,
@@ -29,7 +30,16 @@ from cellnet.truth import (
     unknown_labels,
 )
 
-__all__ = ["SPLIT", "Cell", "Cells", "find_cells", "is_manifest", "place_below", "read_cell"]
+__all__ = [
+    "SPLIT",
+    "Cell",
+    "Cells",
+    "find_cells",
+    "is_manifest",
+    "manifest_cautions",
+    "place_below",
+    "read_cell",
+]
 
 SPLIT = "test"
 """The split of a manifest that is explained where none is named."""
@@ -48,6 +58,9 @@ class Cell:
         sha256: What its file must have; empty to take it as it is.
         below: Where it lies below the folder given, or the manifest's, without the ending of its
             name; empty for an image given by itself.
+        folders: Names of the folders that may tell what it is, the innermost first; none of a
+            manifest's cells.
+        listed: The manifest's row of it; None for images and folders.
     """
 
     path: Path
@@ -57,9 +70,16 @@ class Cell:
     source_cell: str = ""
     sha256: str = ""
     below: str = ""
+    folders: tuple[str, ...] = ()
+    listed: Row | None = None
 
     def row(self) -> Row:
-        """The cell as a manifest would list it, for whoever asks which photographs these are."""
+        """The cell as a manifest lists it, or would, for whoever asks which photographs these are.
+
+        The hash is that of the file, where it has been read.
+        """
+        if self.listed is not None:
+            return self.listed
         return Row(self.name, self.sha256, self.label or "", source_cell=self.source_cell)
 
 
@@ -73,7 +93,8 @@ class Cells:
         unreadable: ``{"file", "reason"}`` of folders that cannot be listed.
         data: What is known of the manifest; None for images and folders.
         warnings: What was left out, in words.
-        others: Images of the manifest that are not explained.
+        others: Images that were given, or that the manifest has, and that are not explained.
+        manifest: The manifest; None for images and folders.
     """
 
     cells: list[Cell]
@@ -82,6 +103,7 @@ class Cells:
     data: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
     others: list[Cell] = field(default_factory=list)
+    manifest: Manifest | None = None
 
 
 def is_manifest(path: Path) -> bool:
@@ -146,7 +168,6 @@ def find_cells(
         if not rows:
             raise CellnetError(f"the split '{split or SPLIT}' of {manifest.file} has no neutrophil")
     by, groups = groups_of(rows)
-    warnings += unit_cautions(rows, by)
     names = [""] * len(rows)
     if groups is not None:
         # Cells that nothing ties are no group: each has a name of its own.
@@ -160,6 +181,7 @@ def find_cells(
             row.source_cell,
             row.sha256,
             _without_ending(row.path),
+            listed=row,
         )
         for row, label, group in zip(rows, _labels(rows, kind), names, strict=True)
     ]
@@ -170,7 +192,29 @@ def find_cells(
         for row in manifest.rows
         if row.path not in explained
     ]
-    return Cells(cells, by, data=data, warnings=warnings, others=others)
+    return Cells(cells, by, data=data, warnings=warnings, others=others, manifest=manifest)
+
+
+def manifest_cautions(bundle: Bundle, found: Cells, rows: Sequence[Row]) -> list[str]:
+    """Reasons for caution that hold for all that is measured of a manifest's cells.
+
+    Args:
+        bundle: The network that is explained.
+        found: From `find_cells`.
+        rows: Those of the cells that could be read.
+
+    Returns:
+        Sentences for people; none for images and folders, of which nothing is known.
+    """
+    if found.manifest is None:
+        return []
+    about, by = found.manifest.about, found.grouped_by
+    told = [*cautions(bundle, found.manifest, rows, (), {}), *unit_cautions(rows, by)]
+    if about.get("simulated"):
+        told.append(f"simulated: {about['simulated']}")
+    if about.get("repeats") and by == "smear":
+        told.append(f"{about['repeats']}; intervals by smear take the smears as independent")
+    return told
 
 
 def place_below(file: Path, folder: Path) -> str:
@@ -207,7 +251,8 @@ def _cell(file: Path, name: str, folders: Sequence[Path]) -> Cell:
     label = next((part for part in parts if part in (*CLASSES, *GRANULARITY)), None)
     if label is None and above:
         label = above[0]
-    return Cell(file, name, label, below="" if given is None else place_below(file, given))
+    below = "" if given is None else place_below(file, given)
+    return Cell(file, name, label, below=below, folders=tuple(parts))
 
 
 def _labels(rows: Sequence[Row], kind: str) -> list[str | None]:

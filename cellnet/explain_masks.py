@@ -40,11 +40,18 @@ PARTS = ("cell", "cytoplasm", "nucleus")
 # Masks of Zheng et al. (2018): 0, 128 and 255, with a few stray values between them.
 _CYTOPLASM, _NUCLEUS = 64, 192
 
+# All masks of Zheng et al. hold with room to spare, small or compressed as JPEG too; photographs of
+# cells do not, in colour or in grey.
+_COLOUR, _COLOURED = 24, 0.01  # a pixel's channels further apart are a colour; share of such pixels
+_NEAR, _STRAY = 16, 0.10  # so near to a level is on it; share of pixels that may be on none
+
 _SHOWN = 3  # files that a reason names
 _REMEDY = (
     "give each image a name of its own, or lay images and masks in the same sub-folders of one "
     "folder each"
 )
+
+_PAINT = "paint black what is around the cell, white the nucleus, and one grey the cytoplasm"
 
 
 @dataclass(frozen=True)
@@ -158,22 +165,51 @@ def read_mask(file: Path, height: int, width: int) -> dict[str, np.ndarray]:
         white and grey, only where the mask has both.
 
     Raises:
-        UnreadableImage: The mask cannot be read, is not of the image's size, or shows no cell.
+        UnreadableImage: The mask cannot be read, is not of the image's size, is in colour or of
+            more levels than three, or shows no cell or nothing but the cell.
     """
-    grey = read_image(file).max(2)
+    image = read_image(file)
+    grey = image.max(2)
     if grey.shape != (height, width):
         raise UnreadableImage(
             file,
             f"the mask has {grey.shape[1]} x {grey.shape[0]} pixels, its image {width} x "
             f"{height}; they must be the same",
         )
+    coloured = float((np.ptp(image, axis=2) > _COLOUR).mean())
+    if coloured > _COLOURED:
+        raise UnreadableImage(
+            file,
+            f"it is in colour ({coloured:.0%} of its pixels), a mask is grey, so this may be a "
+            f"photograph; {_PAINT}",
+        )
+    stray = _stray_share(grey)
+    if stray > _STRAY:
+        raise UnreadableImage(
+            file,
+            f"{stray:.0%} of its pixels are neither black nor white nor of one grey between, in a "
+            f"mask at most {_STRAY:.0%} are, so this may be a photograph; {_PAINT}",
+        )
     cell, nucleus = grey >= _CYTOPLASM, grey >= _NUCLEUS
     if not cell.any():
         raise UnreadableImage(file, f"the mask shows no cell: no value reaches {_CYTOPLASM} of 255")
+    if cell.all():
+        raise UnreadableImage(
+            file,
+            f"the mask shows nothing but the cell: no value is below {_CYTOPLASM} of 255; {_PAINT}",
+        )
     cytoplasm = cell & ~nucleus
     if cytoplasm.any() and nucleus.any():
         return {"cell": cell, "cytoplasm": cytoplasm, "nucleus": nucleus}
     return {"cell": cell}
+
+
+def _stray_share(grey: np.ndarray) -> float:
+    """Share of the pixels that are near no level: not to black, white or the commonest grey."""
+    counts = np.bincount(grey.ravel(), minlength=256)
+    counts[: _NEAR + 1] = counts[-_NEAR - 1 :] = 0
+    on_grey = np.convolve(counts, np.ones(2 * _NEAR + 1, np.int64), "same").max()
+    return float(counts.sum() - on_grey) / grey.size
 
 
 def measured(

@@ -22,7 +22,7 @@ from cellnet import explain_masks as masking
 from cellnet import explain_pictures as pictures
 from cellnet.cells import OTHER
 from cellnet.errors import CellnetError, UnreadableImage
-from cellnet.explain_cells import Cell, Cells, read_cell
+from cellnet.explain_cells import Cell, Cells, manifest_cautions, read_cell
 from cellnet.explain_network import Network
 from cellnet.explain_targets import GRANULAR, HYPOGRANULAR, Target, targets
 from cellnet.images import resize, write_png
@@ -103,7 +103,11 @@ class ExplainRun:
         if not rows:
             raise CellnetError(_none_readable(unreadable))
         photographs = [cell.row() for cell, _, _ in kept]
-        warnings = [*found.warnings, *seen_warnings(self.bundle, photographs)]
+        warnings = [
+            *found.warnings,
+            *manifest_cautions(self.bundle, found, photographs),
+            *seen_warnings(self.bundle, photographs),
+        ]
         if otherwise:
             warnings.append(
                 f"{otherwise} of {len(rows)} cells would be answered otherwise by the network with "

@@ -15,7 +15,7 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
-from bundles import make_bundle
+from bundles import make_bundle, make_bundles, make_specialist, paint_cell, paint_smear
 from network_bundles import grad_cam, keras, prepared, random_network, tf, write_bundle
 
 from cellnet import explain_page, export_parity, networks
@@ -23,8 +23,10 @@ from cellnet.bundle import load
 from cellnet.cells import CLASSES
 from cellnet.cli import main
 from cellnet.errors import CellnetError, UnreadableImage
+from cellnet.evaluate import evaluate
 from cellnet.explain import PAGE, explain, summary, targets
 from cellnet.explain_cells import find_cells, read_cell
+from cellnet.explain_class import Selection
 from cellnet.explain_network import Network
 from cellnet.export import export
 from cellnet.export_savedmodel import open_outputs
@@ -331,6 +333,16 @@ def test_maps_on_the_cell_stand_beside_those_of_other_cells(network, cells, tmp_
     assert f"of other cells' maps {every['others']['value']:.3f}" in summary(found, "out")
 
 
+def test_photographs_are_taken_for_no_masks(network, cells, tmp_path):
+    found = explain(network, [cells], tmp_path / "out", masks=cells, most_pictures=0)
+    check(found)
+    assert found["masks"]["n"] == 0 and found["masks"]["rows"] == []
+    reasons = [it["reason"] for it in found["masks"]["left_out"]]
+    assert len(reasons) == 12 and all("it is in colour" in reason for reason in reasons)
+    assert str(cells / "dysplastic" / "dysplastic-0.png") in reasons[0]
+    assert "12 cells without a usable mask" in summary(found, "out")
+
+
 def test_a_network_without_operating_point_is_told_what_to_explain(
     keras_network, cells, tmp_path, capsys
 ):
@@ -596,6 +608,186 @@ def test_of_a_manifest_a_split_is_explained(network, cells, tmp_path):
     assert len({cell.group for cell in mixed}) == len(mixed) == 6
     with pytest.raises(CellnetError, match="a manifest is explained alone"):
         find_cells([tmp_path / "list", cells], "granularity")
+
+
+def cohort(folder: Path, cells: Path, about: dict, **more) -> Path:
+    """A manifest of the drawn neutrophils, their granules taken out where they are dysplastic."""
+    rows = [
+        Row(
+            f"{label}/{label}-{k}.png",
+            hashlib.sha256((cells / label / f"{label}-{k}.png").read_bytes()).hexdigest(),
+            "neutrophil",
+            split="test",
+            suppression=g,
+            **more,
+        )
+        for label, g in (("normal", "0.1"), ("dysplastic", "0.9"))
+        for k in range(6)
+    ]
+    write_manifest(folder, rows, cells, about)
+    return folder
+
+
+def test_reasons_for_caution_are_those_of_evaluate(folder, network, cells, tmp_path, capsys):
+    about = {"simulated": "hypogranulation is simulated", "repeats": "cells repeat"}
+    listed = cohort(tmp_path / "list", cells, about, source="drawn by hand")
+    wanted = evaluate(folder, listed, repeats=20, progress=False)["warnings"]
+    for words in ("no patient and no real smear is known", "12 of 12 cells are drawn", "simulated"):
+        assert any(words in text for text in wanted)
+    assert typed(folder, listed, "--out", tmp_path / "out", "--pictures", 0, "--json") == 0
+    said = capsys.readouterr()
+    document = json.loads(said.out)
+    check(document)
+    assert set(wanted) <= set(document["warnings"])
+    assert all(text in said.err for text in wanted)
+    page = (tmp_path / "out" / PAGE).read_text("utf-8")
+    assert all(text.replace("'", "&#39;") in page for text in wanted)
+    assert all(f"  warning: {text}" in summary(document, "out") for text in wanted)
+    assert not any("cells repeat" in text for text in document["warnings"])  # that is of smears
+    smears = cohort(tmp_path / "smears", cells, about, smear="s-1")
+    found = explain(network, [smears], tmp_path / "two", most_pictures=0)
+    assert "cells repeat; intervals by smear take the smears as independent" in found["warnings"]
+    known = cohort(tmp_path / "known", cells, {}, patient="p")
+    found = explain(network, [known], tmp_path / "three", most_pictures=0)
+    assert not any(words in text for text in found["warnings"] for words in ("patient", "drawn"))
+
+
+# ---------------------------------------------------------------- cells of the network's class
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch) -> Path:
+    """A home of models that name painted cells."""
+    home = make_bundles(tmp_path / "models")
+    monkeypatch.setenv("CELLNET_MODELS", str(home))
+    return home
+
+
+def told_left_out(number: int, given: int, by: str, counts: str, of: str = "neutrophil") -> str:
+    return f"{number} of {given} cells are no {of}s by {by} and were left out: {counts}"
+
+
+def test_of_a_smear_neutrophils_alone_are_explained(folder, models, tmp_path, capsys):
+    smear = paint_smear(tmp_path / "smear", normal=4, dysplastic=3, lymphocytes=17)
+    assert typed(folder, smear, "--out", tmp_path / "out", "--json", "--pictures", 0) == 0
+    said = capsys.readouterr()
+    document = json.loads(said.out)
+    check(document)
+    wanted = told_left_out(17, 24, "model1 0.0.1", "17 lymphocyte")
+    assert [cell["file"] for cell in document["cells"]] == [f"cell_{k:04}.png" for k in range(7)]
+    assert wanted in document["warnings"] and wanted in said.err
+    assert wanted in summary(document, tmp_path / "out")
+    page = (tmp_path / "out" / PAGE).read_text("utf-8")
+    assert wanted in page and "Cells named by</dt><dd>model1 0.0.1" in page
+    assert document["classifier"] == load("model1").identity()
+    assert main(["predict-smear", str(smear), "--json"]) == 0
+    differential = json.loads(capsys.readouterr().out)["differential"]
+    assert differential["neutrophil"]["count"] == len(document["cells"])
+
+
+def test_none_explains_all_and_says_so(network, models, tmp_path):
+    smear = paint_smear(tmp_path / "smear", normal=2, lymphocytes=2)
+    for name in ("none", None):
+        out = tmp_path / f"out-{name}"
+        found = explain(network, [smear], out, classifier=name, most_pictures=0)
+        check(found)
+        told = "all 4 cells are explained as neutrophils, whatever they show (--classifier none)"
+        assert len(found["cells"]) == 4 and found["classifier"] is None
+        assert told in found["warnings"] and told in (out / PAGE).read_text("utf-8")
+
+
+def test_folders_of_classes_need_no_network_to_name_cells(network, tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLNET_MODELS", str(tmp_path))
+    home = tmp_path / "cells"
+    for place in ("neutrophil/a", "dysplastic/b", "lymphocyte/c", "lymphocyte/normal/d", "ig/e"):
+        paint_cell(home / f"{place}.png", "neutrophil")
+    found = explain(network, [home], tmp_path / "out", most_pictures=0)
+    check(found)
+    assert [cell["file"] for cell in found["cells"]] == ["dysplastic/b.png", "neutrophil/a.png"]
+    told = told_left_out(3, 5, "the folders that they lie in", "1 ig, 2 lymphocyte")
+    assert told in found["warnings"] and found["classifier"] is None
+    paint_cell(home / "batch-7" / "f.png", "neutrophil")
+    with pytest.raises(CellnetError, match="no model is called 'model1'.*--classifier none") as it:
+        explain(network, [home], tmp_path / "two")
+    assert "dysplasianet knows neutrophils alone" in str(it.value)
+    assert not (tmp_path / "two").exists()
+
+
+def test_folders_and_the_naming_network_are_told_apart(network, models, tmp_path):
+    home = tmp_path / "cells"
+    paint_cell(home / "lymphocyte" / "1.png", "neutrophil")
+    for number, label in enumerate(("neutrophil", "monocyte", "other", "neutrophil")):
+        paint_cell(home / f"{number}.png", label, mark=number)
+    (home / "4.png").write_bytes(b"")
+    found = explain(network, [home], tmp_path / "out", most_pictures=0)
+    check(found)
+    assert [cell["file"] for cell in found["cells"]] == ["0.png", "3.png"]
+    assert found["unreadable"] == [{"file": "4.png", "reason": "the file is empty"}]
+    for told in (
+        told_left_out(1, 6, "the folders that they lie in", "1 lymphocyte"),
+        told_left_out(2, 6, "model1 0.0.1", "1 monocyte, 1 other"),
+    ):
+        assert told in found["warnings"]
+
+
+def test_where_no_cell_of_the_class_is_left_the_reason_is_told(folder, models, tmp_path, capsys):
+    smear = paint_smear(tmp_path / "smear", normal=0, lymphocytes=3)
+    (smear / "z.png").write_bytes(b"")
+    assert typed(folder, smear, "--out", tmp_path / "out") == 1
+    told = capsys.readouterr().err
+    assert told_left_out(3, 4, "model1 0.0.1", "3 lymphocyte") + "; 1 cannot be read" in told
+    assert "no cell is left for dysplasianet, which knows neutrophils alone" in told
+    assert "or explain all with --classifier none" in told
+    smear.rename(tmp_path / "lymphocyte")
+    assert typed(folder, tmp_path / "lymphocyte", "--out", tmp_path / "out") == 1
+    assert "4 of 4 cells are no neutrophils by the folders" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_names_other_classes_names_no_cells(network, models, tmp_path):
+    smear = paint_smear(tmp_path / "smear", normal=1)
+    for name in ("dysplasianet", str(make_specialist(tmp_path, "kinds"))):
+        with pytest.raises(CellnetError, match="name one with --classifier"):
+            explain(network, [smear], tmp_path / "out", classifier=name)
+
+
+def test_a_specialist_is_asked_about_its_class_alone(models, tmp_path):
+    home = tmp_path / "cells"
+    for place, label in (
+        ("early/a", "monocyte"), ("Late/b", "other"), ("batch/c", "lymphocyte"),
+        ("batch/d", "neutrophil"), ("neutrophil/e", "lymphocyte"), ("lymphocyte/f", "other"),
+        ("neutrophil/late/g", "lymphocyte"),
+    ):  # fmt: skip
+        paint_cell(home / f"{place}.png", label)
+    bundle = load(make_specialist(tmp_path, "kinds", of="lymphocyte"))
+    found = find_cells([home], bundle.kind, None, bundle.labels)
+    selection = Selection(bundle, found, "model1")
+    selection.name(1, False)
+    names = [cell.name for cell in selection.found.cells]
+    assert names == ["Late/b.png", "batch/c.png", "early/a.png", "lymphocyte/f.png"]
+    assert selection.found.warnings == [
+        told_left_out(2, 7, "the folders that they lie in", "2 neutrophil", "lymphocyte"),
+        told_left_out(1, 7, "model1 0.0.1", "1 neutrophil", "lymphocyte"),
+    ]
+    assert {cell.name for cell in (*selection.found.cells, *selection.found.others)} == {
+        cell.name for cell in found.cells
+    }
+    for free in (load(make_specialist(tmp_path, "free")), load("model1")):
+        kept = Selection(free, found, "model1")
+        assert kept.found is found and kept.classifier is None
+
+
+def test_a_mask_may_be_that_of_a_cell_that_was_left_out(network, models, tmp_path):
+    for number, label in ((1, "neutrophil"), (2, "lymphocyte")):
+        paint_cell(tmp_path / "cells" / str(number) / "a.png", label)
+    mask = np.zeros((40, 40, 3), np.uint8)
+    mask[10:30, 10:30] = 255
+    (tmp_path / "masks").mkdir()
+    write_png(tmp_path / "masks" / "a.png", mask)
+    found = explain(network, [tmp_path / "cells"], tmp_path / "out", most_pictures=0,
+                    masks=tmp_path / "masks")  # fmt: skip
+    [left_out] = found["masks"]["left_out"]
+    assert left_out["file"] == "1/a.png" and "may be that of 2 images" in left_out["reason"]
 
 
 # ---------------------------------------------------------------- real cells

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import simplejpeg
 
 from cellnet import explain_embedding as embedding
 from cellnet import explain_faithfulness as faithfulness
@@ -14,7 +16,7 @@ from cellnet import explain_masks as masking
 from cellnet import explain_pictures as pictures
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.explain_cells import Cell, find_cells
-from cellnet.images import write_png
+from cellnet.images import read_image, write_png
 from cellnet.manifest import Row, write_manifest
 
 # ---------------------------------------------------------------- pictures
@@ -250,6 +252,63 @@ def test_masks_that_cannot_be_used_say_why(tmp_path):
                              ("broken", 8, "text file")):  # fmt: skip
         with pytest.raises(UnreadableImage, match=told):
             masking.read_mask(tmp_path / f"{name}.png", side, side)
+
+
+def test_a_photograph_is_no_mask(tmp_path, drawn_cell):
+    told = "paint black what is around the cell, white the nucleus, and one grey the cytoplasm"
+    cell = drawn_cell("neutrophil", 0, 96)
+    write_png(tmp_path / "photograph.png", cell)
+    with pytest.raises(UnreadableImage, match=f"photograph.png: it is in colour.*{told}"):
+        masking.read_mask(tmp_path / "photograph.png", 96, 96)
+    for name, grey in (("mean", cell.mean(2)), ("green", cell[..., 1])):
+        write_mask(tmp_path, name, grey)
+        wanted = f"{name}.png: .* are neither black nor white nor of one grey between.*{told}"
+        with pytest.raises(UnreadableImage, match=wanted):
+            masking.read_mask(tmp_path / f"{name}.png", 96, 96)
+
+
+@pytest.mark.parametrize("value", [64, 128, 255])
+def test_a_cell_that_fills_the_picture_is_no_find(value, tmp_path):
+    with pytest.raises(UnreadableImage, match="nothing but the cell: no value is below 64"):
+        read_parted(tmp_path, np.full((8, 8), value))
+
+
+def test_masks_may_have_any_grey_and_soft_edges(tmp_path):
+    grey = np.zeros((80, 80), np.float32)
+    grey[10:70, 10:70], grey[30:50, 30:50] = 90, 250
+    write_mask(tmp_path, "soft", cv2.GaussianBlur(grey, (0, 0), 1))
+    found = masking.read_mask(tmp_path / "soft.png", 80, 80)
+    # A soft edge may cost the outermost ring of pixels.
+    assert 58 * 58 <= found["cell"].sum() <= 60 * 60
+    assert 18 * 18 <= found["nucleus"].sum() <= 20 * 20
+
+
+def test_all_real_masks_are_taken_compressed_too(shared_data, tmp_path):
+    files = sorted((shared_data / "zheng_cellavision" / "masks").glob("*.png"))
+    if not files:
+        pytest.skip("no masks of Zheng et al.")
+    for file in files:
+        mask = read_image(file)
+        wanted = masking.read_mask(file, *mask.shape[:2])
+        for quality in (20, 75):
+            data = simplejpeg.encode_jpeg(mask, quality, "RGB", "420")
+            (tmp_path / "mask.jpg").write_bytes(data)
+            found = masking.read_mask(tmp_path / "mask.jpg", *mask.shape[:2])
+            assert list(found) == list(wanted)
+            assert (found["cell"] == wanted["cell"]).mean() > 0.97
+
+
+def test_no_real_photograph_is_taken_for_a_mask(shared_data, tmp_path):
+    files = [it for it in sorted(shared_data.glob("*/**/*")) if it.suffix in (".png", ".jpg")]
+    for file in [it for it in files if "masks" not in it.parts][::200]:
+        try:
+            image = read_image(file)
+        except UnreadableImage:  # one of the files is none
+            continue
+        write_mask(tmp_path, "grey", cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+        for photograph in (file, tmp_path / "grey.png"):
+            with pytest.raises(UnreadableImage, match="may be a photograph"):
+                masking.read_mask(photograph, *image.shape[:2])
 
 
 def test_a_folder_of_masks_must_be_one(tmp_path):

@@ -37,6 +37,13 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--split", metavar="NAME", help="split of a manifest (default: test)")
+    parser.add_argument(
+        "--classifier",
+        default="model1",
+        metavar="MODEL",
+        help="of a network that knows one class alone, such as dysplasianet: the model that names "
+        "cells whose class no folder tells, or none to explain all (default: %(default)s)",
+    )
     what = parser.add_argument_group("pictures")
     what.add_argument(
         "--class",
@@ -130,6 +137,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         tsne=arguments.tsne,
         test=arguments.faithfulness,
         masks=arguments.masks,
+        classifier=arguments.classifier,
         seed=arguments.seed,
         threads=arguments.threads,
         progress=True,
