@@ -201,17 +201,18 @@ def _courses(
 
 
 def _folds(axes: Axes, divisions: list[dict[str, Any]]) -> None:
-    """A dot for each fold; mean and pooled interval beside."""
+    """A dot for each fold; their mean, with its interval over them, beside."""
     for place, division in enumerate(divisions):
         colour = COLOURS[0] if division["by"] == "group" else COLOURS[1]
         values = [100 * row["accuracy"]["value"] for row in division["rows"]]
         axes.plot(values, [place] * len(values), "o", color=colour, ms=7, alpha=0.55, mec="white")
-        ends = division["pooled"]["ci95"]
-        if ends is not None:
-            axes.plot([100 * end for end in ends], [place + 0.25] * 2, color=INK, lw=2)
-            axes.plot(100 * division["pooled"]["value"], place + 0.25, "D", color=INK, ms=5)
+        found = division["accuracy"]
+        if found["ci95"] is not None:
+            axes.plot([100 * end for end in found["ci95"]], [place + 0.25] * 2, color=INK, lw=2)
+        if found["mean"] is not None:
+            axes.plot(100 * found["mean"], place + 0.25, "D", color=INK, ms=5)
     axes.set_yticks(range(len(divisions)), [division["name"] for division in divisions])
     axes.set_ylim(-0.6, len(divisions) - 0.3)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("accuracy, % (dots: folds; below them all cells together, 95 % interval)")
+    axes.set_xlabel("accuracy, % (dots: folds; below them their mean, 95 % interval over the folds)")

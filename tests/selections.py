@@ -351,8 +351,8 @@ def _divisions(cross: dict[str, Any]) -> Iterator[str]:
             f"With {gain['folds']} folds, dividing by image as the thesis did changes the accuracy "
             f"by {100 * found['value']:+.2f} percentage points"
             + (f" ({'; '.join(told)})" if told else "")
-            + f"; of a cell's versions that its network was trained on, {tied['same']:,} are of "
-            f"its kind and {tied['other']:,} of the other."
+            + f". Of the versions of the cells that networks were trained on, {tied['same']:,} "
+            f"are of the cell's own kind and {tied['other']:,} of the other."
         )
 
 

@@ -111,7 +111,7 @@ def test_a_study_is_told_in_tables_with_the_thesis_beside(tmp_path):
         "| 0.9810 (0.9500 to 0.9900) |",
         "by +1.20 percentage points (+0.20 to +2.00 of these networks; "
         "-1.00 to +3.00 over the folds)",
-        "10 are of its kind and 2,000 of the other.",
+        "10 are of the cell's own kind and 2,000 of the other.",
         "**M1** is chosen: the best.",
     ):
         assert line in text, line
