@@ -215,4 +215,4 @@ def _folds(axes: Axes, divisions: list[dict[str, Any]]) -> None:
     axes.set_ylim(-0.6, len(divisions) - 0.3)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("accuracy, % (dots: folds; below them their mean, 95 % interval over the folds)")
+    axes.set_xlabel("accuracy, % (dots: folds; below: their mean, 95 % interval over the folds)")
