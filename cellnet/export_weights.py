@@ -82,7 +82,7 @@ def read_layers(bundle: Bundle) -> list[Layer]:
     stated = bundle.description["network"]
     try:
         network = networks.build(stated["name"], **stated["arguments"])
-    except ValueError as error:
+    except CellnetError as error:
         raise CellnetError(
             f"{bundle.folder / FILE} names a network that cannot be built: {error}"
         ) from error

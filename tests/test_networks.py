@@ -160,9 +160,9 @@ def test_an_unknown_network_is_an_error_that_lists_the_known():
 def test_wrong_arguments_name_what_was_given():
     with pytest.raises(CellnetError, match="depth"):
         networks.build("model1", depth=3)
-    with pytest.raises(ValueError, match="blocks=9"):
+    with pytest.raises(CellnetError, match="blocks=9"):
         networks.build("dysplasianet", blocks=9)
-    with pytest.raises(ValueError, match="classes=0"):
+    with pytest.raises(CellnetError, match="classes=0"):
         networks.build("dysplasianet", classes=0)
-    with pytest.raises(ValueError, match="at least two classes"):
+    with pytest.raises(CellnetError, match="at least two classes"):
         networks.build("model1", classes=1)
