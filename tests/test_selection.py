@@ -208,7 +208,14 @@ def test_time_and_deaths_are_recorded(report):
     assert len(report["time"]["sessions"]) == 2
     assert report["time"]["sessions"][1]["side_by_side"] == 2
     assert report["time"]["runs"]["stage-2/M1"]["attempts"] == 1
-    assert len(report["time"]["runs"]) == 8
+    chosen = report["chosen"]["name"]
+    runs = {f"stage-{stage}/{name}" for stage in (1, 2) for name in ("M1", "M2")} | {
+        f"cross-validation/{chosen}/{division['name']}/{fold}"
+        for division in report["cross_validation"]["divisions"]
+        for fold in (1, 2)
+    }
+    # The run that outlived the study that was killed may have ended by itself: nobody timed it.
+    assert runs - {"stage-1/M1"} <= set(report["time"]["runs"]) <= runs
 
 
 @pytest.mark.slow
@@ -614,8 +621,8 @@ def test_a_cohort_is_simulated_from_a_plain_folder(recipe, tmp_path, drawn_cell)
     run = tmp_path / "run"
     run.mkdir()
     made = _prepare(read_study(recipe), cells, run)
-    assert made.about["plan"]["smears"] == 16
-    assert made.about["plan"]["cells"] == [4, 6]
+    assert made.about["plan"]["smears"] == 10
+    assert made.about["plan"]["cells"] == [4, 5]
     assert not (run / "cohort").is_symlink()
     assert {row.split for row in made.rows} == {
         "train", "validation", "test-by-cell", "test-by-smear", "proof-of-concept"

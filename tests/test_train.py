@@ -295,7 +295,8 @@ def test_a_cohort_of_ones_own_trains_as_it_is(cells, tmp_path):
     from cellnet.train import train
 
     recipe, other = tmp_path / "model1.yaml", tmp_path / "other"
-    made = make(target="class", data={"hypogranulated": 0.5, "drawn": 0.0})
+    network = {"name": "dysplasianet", "arguments": {"blocks": 6, "width": 2, "classes": 8}}
+    made = make(target="class", network=network, data={"hypogranulated": 0.5, "drawn": 0.0})
     recipe.write_text(yaml.safe_dump(made.model_dump(mode="json")))
     with pytest.raises(CellnetError, match="no basophil"):
         train(recipe, tmp_path / "own", other)
