@@ -84,6 +84,7 @@ class StudyRuns:
             epochs += recipe.training.epochs
         if not asked:
             return
+        self.note_time()  # a session that is killed soon was one too
         bar = tqdm(total=epochs, unit=" epochs", disable=None if self.progress else True)
         looked = time.monotonic()
 
