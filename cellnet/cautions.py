@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cellnet.bundle import Bundle
 from cellnet.manifest import Manifest, Row
 
-__all__ = ["cautions", "drawn_cautions", "is_elsewhere", "unit_cautions"]
+__all__ = ["cautions", "drawn_cautions", "is_elsewhere", "simulated_cautions", "unit_cautions"]
 
 
 def cautions(
@@ -83,6 +83,21 @@ def unit_cautions(rows: Sequence[Row], column: str | None) -> list[str]:
         f"the patient is known{why}, but the intervals go by {unit}: where patients gave several, "
         "they are too narrow"
     ]
+
+
+def simulated_cautions(manifest: Manifest, by_smear: bool) -> list[str]:
+    """Say what of a manifest's cells and smears is simulated.
+
+    Args:
+        manifest: Which may have been made by ``cellnet data simulate``.
+        by_smear: Whether a smear is what something is measured by.
+    """
+    about, found = manifest.about, []
+    if about.get("simulated"):
+        found.append(f"simulated: {about['simulated']}")
+    if by_smear and about.get("repeats"):
+        found.append(f"{about['repeats']}; intervals by smear take the smears as independent")
+    return found
 
 
 def is_elsewhere(bundle: Bundle, rows: Sequence[Row]) -> bool:

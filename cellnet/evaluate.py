@@ -22,7 +22,7 @@ import numpy as np
 from cellnet import __version__
 from cellnet.answering import Answers, answer, count_smears, score_smears
 from cellnet.calibrate import load_classifier
-from cellnet.cautions import cautions, unit_cautions
+from cellnet.cautions import cautions, simulated_cautions, unit_cautions
 from cellnet.cells import CLASSES, FIVE, OTHER
 from cellnet.errors import CellnetError
 from cellnet.intervals import REPEATS, proportion
@@ -400,12 +400,7 @@ def _granularity(
             }
         sets[name] = measured
         warnings += _fitted_here(point, manifest, name)
-    if manifest.about.get("simulated"):
-        warnings.append(f"simulated: {manifest.about['simulated']}")
-    if has_smears and manifest.about.get("repeats"):
-        warnings.append(
-            f"{manifest.about['repeats']}; intervals by smear take the smears as independent"
-        )
+    warnings += simulated_cautions(manifest, has_smears)
     every = [row for rows in rows_of.values() for row in rows]
     return {
         "splits": splits,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cellnet.bundle import Bundle
-from cellnet.cautions import cautions, unit_cautions
+from cellnet.cautions import cautions, simulated_cautions, unit_cautions
 from cellnet.cells import CLASSES, GRANULARITY, NEUTROPHIL
 from cellnet.errors import CellnetError, UnreadableImage
 from cellnet.images import decode_image, read_bytes
@@ -208,13 +208,11 @@ def manifest_cautions(bundle: Bundle, found: Cells, rows: Sequence[Row]) -> list
     """
     if found.manifest is None:
         return []
-    about, by = found.manifest.about, found.grouped_by
-    told = [*cautions(bundle, found.manifest, rows, (), {}), *unit_cautions(rows, by)]
-    if about.get("simulated"):
-        told.append(f"simulated: {about['simulated']}")
-    if about.get("repeats") and by == "smear":
-        told.append(f"{about['repeats']}; intervals by smear take the smears as independent")
-    return told
+    return [
+        *cautions(bundle, found.manifest, rows, (), {}),
+        *unit_cautions(rows, found.grouped_by),
+        *simulated_cautions(found.manifest, found.grouped_by == "smear"),
+    ]
 
 
 def place_below(file: Path, folder: Path) -> str:

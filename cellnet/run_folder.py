@@ -123,16 +123,11 @@ def release(folder: Path, made: bool) -> None:
         folder: The run folder, held by this process.
         made: What `claim` returned: a folder that was not there before goes too.
     """
-    entries = list(folder.iterdir())
-    links = [entry for entry in entries if entry.is_symlink()]  # to a cohort that was given
-    if {entry.name for entry in entries if entry not in links} <= {
-        ".lock",
-        "recipe.yaml",
-        "data.json",
-    }:
-        for link in links:
-            link.unlink()
-        for name in ("recipe.yaml", "data.json"):
+    made_here = {".lock", "recipe.yaml", "data.json"}
+    if (folder / "cohort").is_symlink():  # to one that was given
+        made_here.add("cohort")
+    if {entry.name for entry in folder.iterdir()} <= made_here:
+        for name in made_here - {".lock"}:
             (folder / name).unlink(missing_ok=True)
         if made:
             (folder / ".lock").unlink(missing_ok=True)

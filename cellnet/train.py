@@ -108,7 +108,7 @@ def check_network(recipe: Recipe) -> None:
     if outputs != wanted:
         raise CellnetError(
             f"the network {network.name} of the recipe {recipe.name} has {outputs} outputs with "
-            f"the arguments {network.arguments}, and {what} needs {wanted}; put network right"
+            f"the arguments {network.arguments}, and {what} needs {wanted}; correct its network"
         )
 
 
