@@ -249,7 +249,9 @@ class _Course:
         recipe = self.study.run_of(winner, FOLDS)
         dealt, recipes = {}, {}
         for division in rule.divisions:
-            dealt[division.name] = folds.divide(pool, division.by, division.folds, rule.seed)
+            dealt[division.by, division.folds] = folds.divide(
+                pool, division.by, division.folds, rule.seed
+            )
             for fold in range(division.folds):
                 run = f"{FOLDS}/{winner}/{division.name}/{fold + 1}"
                 folder = self.folder / run / "cohort"
@@ -259,10 +261,12 @@ class _Course:
                         # So that a study can be moved.
                         root = os.path.relpath(self.folder / "cohort", folder)
                     folds.write_fold(
-                        pool, self.cohort, folder, root, dealt[division.name] == fold,
+                        pool, self.cohort, folder, root, dealt[division.by, division.folds] == fold,
                         division.by, rule.validation, rule.seed,
                     )  # fmt: skip
-                folds.check_fold(pool, read_manifest(folder), dealt[division.name] == fold)
+                folds.check_fold(
+                    pool, read_manifest(folder), dealt[division.by, division.folds] == fold
+                )
                 recipes[run] = recipe
         self.runs.train(recipes)
         measured, scores, right = [], {}, {}
@@ -270,7 +274,7 @@ class _Course:
             rows, together = [], np.full(len(pool.rows), np.nan)
             for fold in range(division.folds):
                 run = f"{FOLDS}/{winner}/{division.name}/{fold + 1}"
-                held = dealt[division.name] == fold
+                held = dealt[division.by, division.folds] == fold
                 row, own = folds.measure_fold(
                     load(self.folder / run / "bundle"), pool, self.folder / run / "cohort", held,
                     self.progress,
@@ -298,9 +302,7 @@ class _Course:
                 "of_folds": folds.difference_of_folds(
                     right["group", number], right["image", number]
                 ),
-                "tied_in_training": folds.tied_in_training(
-                    pool, folds.divide(pool, "image", number, rule.seed)
-                ),
+                "tied_in_training": folds.tied_in_training(pool, dealt["image", number]),
             }
             for by, number in scores
             if by == "group" and ("image", number) in scores
